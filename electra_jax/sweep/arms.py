@@ -54,12 +54,7 @@ def compare(arm: Arm, other: Arm, metric: str, floor: float) -> str:
     ahead = statistics.fmean(ours) - statistics.fmean(theirs)
     if abs(ahead) <= limit:
         return 'alike'
-    return 'better' if (ahead > 0) == (direction(metric) == 'higher') else 'worse'
-
-
-def direction(metric: str) -> str:
-    """Which values of a column are better, as `rank.direction`; of tasks the higher ones."""
-    return rank.direction(metric) if '/' in metric else 'higher'
+    return 'better' if (ahead > 0) == (rank.direction(metric) == 'higher') else 'worse'
 
 
 def of_sweep(

@@ -1,4 +1,4 @@
-"""What runs reached, next to each other: a table (Markdown and CSV) and a plot."""
+"""What runs reached, next to each other: a table in Markdown and in CSV."""
 
 import csv
 import pathlib
@@ -6,12 +6,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from electra_jax.core import metric_table
 from electra_jax.runtime import terminal
-from electra_jax.sweep import arms, rank
+from electra_jax.sweep import arms, plot, rank
 from electra_jax.sweep.arms import Arm
-from electra_jax.sweep.shown import Shown, cell_of, scored_name
-from electra_jax.train.runs import held_out as run_texts
+from electra_jax.sweep.shown import Shown, cell_of
+from electra_jax.train import runs as workdirs
 
 HELD_OUT = ('eval/', 'finetune/')
 _COSTS = ('ms/step', 'GFLOP/step')
@@ -78,7 +77,7 @@ def table(
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """The columns and the rows; a row lacks the columns that its run knows nothing about."""
     reached, cost = [summary(run, metric, columns) for run in runs], [costs(run) for run in runs]
-    texts = run_texts([run.read for run in runs])
+    texts = workdirs.held_out([run.read for run in runs])
     for run, row, text in zip(runs, reached, texts, strict=True):
         if text and not run.headline:
             row[rank.TEXT] = text
@@ -113,78 +112,6 @@ def narrow(
     return list(dict.fromkeys(n for n in order if n in names and n in [*asked, *kept]))
 
 
-def draw(
-    runs: Sequence[Shown], metric: str, path: pathlib.Path, settings: Sequence[Arm] = ()
-) -> str:
-    """Draws the metric against the step, and its last value against each setting that varies.
-
-    Of a sweep over seeds: also the mean of each of the `settings` with its deviation. Returns a
-    line for the terminal.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return 'no plot: type pip install matplotlib'
-    points = {run.name: points_of(run, metric) for run in runs}
-    of_trials = metric == 'median'
-    scores = dict.fromkeys(run.headline.get('metric', metric) for run in runs)
-    name = ', '.join(scores) if of_trials else metric
-    drawn = [run for run in runs if points[run.name]]
-    varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
-    over_seeds = [arm for arm in settings if drawn and metric in arm.values]
-    panels = 1 + len(varied) + bool(over_seeds)
-    figure = Figure(figsize=(5 * panels, 4), layout='tight')
-    FigureCanvasAgg(figure)
-    over_steps, *others = figure.subplots(1, panels, squeeze=False)[0]
-    over_settings = others[: len(varied)]
-    for run in drawn:
-        over_steps.plot(*zip(*points[run.name], strict=True), '.-', label=run.name)
-    over_steps.set(xlabel='step', ylabel=name)
-    if drawn:
-        over_steps.legend(fontsize=7)
-    for axes, key in zip(over_settings, varied, strict=True):
-        last = {run.name: end_of(run, metric, points[run.name]) for run in drawn}
-        ends = [(run.varied[key], last[run.name]) for run in drawn if key in run.varied]
-        ends.sort(key=lambda end: in_order(end[0]))
-        axes.plot(*zip(*ends, strict=True), 'o')
-        axes.set(xlabel=key, ylabel=f'{name}, {"median" if of_trials else "last"}')
-    if over_seeds:
-        scale = metric_table.scale(scored_name(drawn[0].headline, metric))
-        means = [scale * (arm.mean(metric) or 0.0) for arm in over_seeds]
-        deviations = [scale * (arm.deviation(metric) or 0.0) for arm in over_seeds]
-        names = [arm.name for arm in over_seeds]
-        others[-1].errorbar(means, names, xerr=deviations, fmt='o', capsize=3)
-        others[-1].set(xlabel=f'{name}, mean and standard deviation over seeds')
-    figure.savefig(path, dpi=120)
-    return f'plot: {path}'
-
-
-def points_of(run: Shown, metric: str) -> list[tuple[int, float]]:
-    """(step, value for people) of a metric; of the median of trials, each evaluation's score."""
-    if metric == 'median':
-        score = str(run.headline.get('metric', '')).rpartition('/')[2]
-        metric = f'finetune/{run.read.results.get("task")}/{score}'
-    scale = metric_table.scale(metric)
-    return [(step, scale * value) for step, value in run.read.series(metric)]
-
-
-def end_of(run: Shown, metric: str, points: Sequence[tuple[int, float]]) -> float:
-    """What a run reached, for people: the median of its trials, or the last of its points."""
-    value = run.headline.get(metric)
-    if value is None:
-        return points[-1][1]
-    return metric_table.scale(scored_name(run.headline, metric)) * float(value)
-
-
-def in_order(value: str) -> tuple[float, str]:
-    """A key that sorts numbers by size, and other values after them."""
-    try:
-        return float(value), ''
-    except ValueError:
-        return float('inf'), value
-
-
 def write(
     runs: Sequence[Shown], metric: str | None, columns: Sequence[str] | None, folder: pathlib.Path
 ) -> str:
@@ -212,19 +139,44 @@ def write(
         found = [*arms.notes(settings, metric, rows[0], top), *found]
     text += ''.join(f'\n{line}\n' for line in found)
     (folder / 'table.md').write_text(text)
+    lines = _of_runs(runs, names, rows, best)
+    if settings:
+        lines[0] += ['seeds', 'standard deviation over seeds']
+        lines += _of_settings(runs, names, settings, top, metric)
     with (folder / 'table.csv').open('w', newline='') as file:
-        writer = csv.writer(file)
-        keys = list(dict.fromkeys(key for run in runs for key in run.varied))
-        of_seeds = ['seeds', 'standard deviation over seeds'] if settings else []
-        writer.writerow([names[0], *keys, *names[1:], 'best', *of_seeds])
-        for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
-            values = [*map(run.varied.get, keys), *map(row.get, names[1:])]
-            is_best = 'yes' if number == best else ''
-            writer.writerow([run.name, *values, is_best, *[''] * len(of_seeds)])
-        for arm in settings:
-            shared = next(run.varied for run in runs if run.setting == arm.name)
-            values = [None if key == 'seed' else shared.get(key) for key in keys]
-            values += [*map(arm.mean, names[1:]), 'yes' if arm is top else '']
-            writer.writerow([arm.name, *values, arm.seeds, arm.deviation(metric)])
-    picture = draw(runs, metric, folder / 'plot.png', settings)
+        csv.writer(file).writerows(lines)
+    picture = plot.draw(runs, metric, folder / 'plot.png', settings)
     return f'{text}\ntable: {folder / "table.md"} (and table.csv, with all columns)\n{picture}'
+
+
+def _of_runs(
+    runs: Sequence[Shown], names: Sequence[str], rows: Sequence[Mapping[str, Any]], best: int | None
+) -> list[list[Any]]:
+    """The header and a line for each run, as table.csv has them."""
+    keys = _axes(runs)
+    lines = [[names[0], *keys, *names[1:], 'best']]
+    for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
+        values = [*map(run.varied.get, keys), *map(row.get, names[1:])]
+        lines.append([run.name, *values, 'yes' * (number == best)])
+    return lines
+
+
+def _of_settings(
+    runs: Sequence[Shown],
+    names: Sequence[str],
+    settings: Sequence[Arm],
+    top: Arm | None,
+    metric: str,
+) -> list[list[Any]]:
+    """A line for each setting that has several seeds: its means, and the noise of its metric."""
+    lines = []
+    for arm in settings:
+        shared = next(run.varied for run in runs if run.setting == arm.name) | {'seed': None}
+        values = [*map(shared.get, _axes(runs)), *map(arm.mean, names[1:]), 'yes' * (arm is top)]
+        lines.append([arm.name, *values, arm.seeds, arm.deviation(metric)])
+    return lines
+
+
+def _axes(runs: Sequence[Shown]) -> list[str]:
+    """The settings that vary."""
+    return list(dict.fromkeys(key for run in runs for key in run.varied))

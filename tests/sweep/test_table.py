@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from electra_jax.sweep import processes, table
+from electra_jax.sweep import plot, processes, table
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
 from tests.support.sweep_runs import stand_ins
@@ -22,7 +22,7 @@ def finished(tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(table, 'draw', lambda *arguments: 'no plot')
+    monkeypatch.setattr(plot, 'draw', lambda *arguments: 'no plot')
 
 
 def test_the_file_has_held_out_metrics_time_and_operations(finished, tmp_path, undrawn):
@@ -261,10 +261,10 @@ def test_what_ranks_fine_tunings_is_what_is_drawn(tmp_path):
     lines = [{'step': 5, 'train/loss': 1.0}, {'step': 8, 'finetune/cola/matthews': 0.25}]
     (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(one) + '\n' for one in lines))
     run = Shown('a', tmp_path, {'seed': '1'})
-    points = table.points_of(run, 'median')
-    assert points == [(8, 25.0)] and table.end_of(run, 'median', points) == 12.5
-    assert table.points_of(run, 'train/loss') == [(5, 1.0)]
-    assert 'plot.png' in table.draw([run], 'median', tmp_path / 'plot.png')
+    points = plot.points_of(run, 'median')
+    assert points == [(8, 25.0)] and plot.end_of(run, 'median', points) == 12.5
+    assert plot.points_of(run, 'train/loss') == [(5, 1.0)]
+    assert 'plot.png' in plot.draw([run], 'median', tmp_path / 'plot.png')
 
 
 def test_fine_tuning_is_ranked_by_a_metric_that_is_asked_for(tmp_path, undrawn):
@@ -304,7 +304,7 @@ def test_what_is_torn_in_a_workdir_is_left_out_of_the_table(finished, tmp_path, 
 
 def test_the_plot_is_a_picture(finished, tmp_path):
     pytest.importorskip('matplotlib', reason='draws with it')
-    assert table.draw(finished, 'train/loss', tmp_path / 'p.png').endswith('p.png')
+    assert plot.draw(finished, 'train/loss', tmp_path / 'p.png').endswith('p.png')
     runs = of_seeds(finished, {'1': (5, 6), '2': (4, 4)})
     assert table.write(runs, None, None, tmp_path / 'out').endswith('plot.png')
     assert (tmp_path / 'p.png').read_bytes()[:4] == b'\x89PNG'
