@@ -237,26 +237,38 @@ class Plan:
         if seconds is None:
             return None
         slower = seconds / self._took_a_step(in_second)
-        # The first evaluation also compiles what shows an example.
-        evaluation, to_come = self.took.evaluation * slower, self.took.ending
-        if pauses := clock.pauses(EVALUATING):
-            to_come = 0.0
-            evaluation = pauses[-1] if pauses[1:] else max(pauses[0] - self.took.ending, 0.0)
-        left = max(self._deadline - to_come - now, 0.0) * (1 - _OTHER)
-        every = self.config.eval.every_steps
-        often = max(1, math.ceil((self.config.total_steps - step) / every))
-        if evaluation and length.EVALUATED in self._typed:
-            often = max(1, round(_steps_in(left, seconds, evaluation, every) / every))
-        elif evaluation:
-            often = max(1, min(often, int(_MOST_EVALUATING * left / evaluation)))
+        evaluation, ending = self._pauses(clock, slower)
+        remaining = self._deadline - ending - now
+        left = max(remaining, 0.0) * (1 - _OTHER)
+        often = self._evaluations(step, left, seconds, evaluation)
         training = max(left - often * evaluation, 0.0)
         if first and not in_second:
             total = self._of_two_stages(step, training, seconds, slower)
         else:
-            most = self._deadline + _LATE * self._minutes * 60 - to_come - now - often * evaluation
+            most = remaining + _LATE * self._minutes * 60 - often * evaluation
             total = step + max(1, round(training / seconds))
             total = max(total, self._with_decay(step, most / seconds))
         return self._changed(step, total, often, seconds)
+
+    def _pauses(self, clock: Clock, slower: float) -> tuple[float, float]:
+        """Seconds of an evaluation, and of what the first one compiles to show an example.
+
+        Before the first one: what was measured, where a step takes `slower` times what it took.
+        """
+        pauses = clock.pauses(EVALUATING)
+        if not pauses:
+            return self.took.evaluation * slower, self.took.ending
+        return (pauses[-1] if pauses[1:] else max(pauses[0] - self.took.ending, 0.0)), 0.0
+
+    def _evaluations(self, step: int, left: float, seconds: float, evaluation: float) -> int:
+        """How many evaluations follow in `left` seconds, at so many `seconds` a step."""
+        every = self.config.eval.every_steps
+        often = math.ceil((self.config.total_steps - step) / every)
+        if evaluation and length.EVALUATED in self._typed:
+            often = round(_steps_in(left, seconds, evaluation, every) / every)
+        elif evaluation:
+            often = min(often, int(_MOST_EVALUATING * left / evaluation))
+        return max(1, often)
 
     def _took_a_step(self, in_second: bool) -> float:
         """Seconds of a step of the first or only stage, or of the second, before the run began."""

@@ -154,7 +154,7 @@ def _of_runs(
 ) -> list[list[Any]]:
     """The header and a line for each run, as table.csv has them."""
     keys = _axes(runs)
-    lines = [[names[0], *keys, *names[1:], 'best']]
+    lines: list[list[Any]] = [[names[0], *keys, *names[1:], 'best']]
     for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
         values = [*map(run.varied.get, keys), *map(row.get, names[1:])]
         lines.append([run.name, *values, 'yes' * (number == best)])
@@ -171,7 +171,7 @@ def _of_settings(
     """A line for each setting that has several seeds: its means, and the noise of its metric."""
     lines = []
     for arm in settings:
-        shared = next(run.varied for run in runs if run.setting == arm.name) | {'seed': None}
+        shared = {**next(run.varied for run in runs if run.setting == arm.name), 'seed': None}
         values = [*map(shared.get, _axes(runs)), *map(arm.mean, names[1:]), 'yes' * (arm is top)]
         lines.append([arm.name, *values, arm.seeds, arm.deviation(metric)])
     return lines
