@@ -68,7 +68,7 @@ def build_program(
     # ---- The state at step 0: parameters, Adam's moments, and what an objective or a mean keeps.
     model = bind(config.model, vocabulary.size)
 
-    # ---- Seeds are arguments of what is compiled, so that runs of several share it.
+    # ---- The seed is an argument, so runs with different seeds share one compiled program.
     def init_params(seed: int | jax.Array = config.seed) -> trees.Tree:
         key = rng.stream_key(rng.root_key(seed), 0, 'init')
         return model.init(key, objective.networks)
@@ -80,7 +80,6 @@ def build_program(
         init = functools.partial(init_params, seed)
         return state.fresh_state(init, make_optimizer, objective.memory, averages)
 
-    seed = np.uint32(config.seed)
     abstract = functools.partial(state.abstract_state, lambda: make_state(config.seed), mesh)
     abstract_state = like.abstract_state if like else abstract()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
@@ -94,8 +93,10 @@ def build_program(
             seed: int | jax.Array = config.seed,
         ) -> Any:
             now = config if lengths is None else schedules.with_lengths(config, lengths)
-            # Built again, while a step is traced: the lengths that mask rate and temperature follow
-            # are arguments of the step. The other `objective` is for all that needs no length.
+            # Built again while a step is traced: mask rate and temperature follow lengths that are
+            # arguments of the step. `objective` above has the lengths of `config` itself; they are
+            # in its `metrics_after` and `other_losses`, which `job.correct` replaces where the
+            # length of the run changes.
             one = table.build(now, vocabulary)
             problem = step.Problem(one.draw, one.loss, one.prepare, one.alone, one.remember)
             update = optimizer.build(now, abstract_state.params)
@@ -111,7 +112,9 @@ def build_program(
         objective=objective,
         abstract_state=abstract_state,
         init_params=init_params,
-        fresh_state=functools.partial(jax.jit(make_state, out_shardings=shardings), seed),
+        fresh_state=functools.partial(
+            jax.jit(make_state, out_shardings=shardings), np.uint32(config.seed)
+        ),
         step=step.compile_train_step(train_step, abstract_state, mesh),
         totals=step.compile_totals(objective.totals, objective.draw, mesh),
         examine=jax.jit(rules.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),

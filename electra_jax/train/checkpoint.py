@@ -6,8 +6,13 @@
     rest/    the number of steps done, the optimizer state, and what the objective remembers
     average/ the running mean of the parameters, where the run keeps one
     data/    JSON: the data iterator's state, what `health` has seen, sums of the next metrics line
-    about/   JSON: the config, the tokenizer and the corpora, to check that it is the same run
+    about/   JSON: the config, the tokenizer, and the corpora with their fingerprints and weights,
+             to check that it is the same run; and 'tokens_before': how many tokens the
+             checkpoint that the run started from had read
     checksums.json  of all these files (`seals`)
+
+The first three are the fields of `TrainState`. `loop._save` adds data/; about/ is made once a start
+(`about` in `pretrain/text.py`, and `pretrain/job.py`) and stored in every checkpoint.
 
 Nothing about randomness is saved: each key follows from the seed and the step (`core.rng`).
 A checkpoint to start other runs from has params/ and about/ only.

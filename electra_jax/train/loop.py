@@ -54,9 +54,12 @@ class Outcome(NamedTuple):
 def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.Path) -> Outcome:
     """Trains from `state`, whose buffers are donated, to the end, or until SIGTERM or Ctrl-C.
 
-    A single process finishes the step under way, saves and ends; an evaluation is broken off. While
-    the first step compiles there is nothing to save, and it ends at once, as by a second Ctrl-C.
-    Several processes end after the same step by SIGTERM, at once by Ctrl-C (`train/signals.py`).
+    After a signal a single process finishes the step under way, saves and ends; an evaluation is
+    broken off. While the first step of this start compiles there is nothing new to save, and the
+    process ends at once. In both cases the exit status is 0 after SIGTERM, whose sender has got
+    what it asked for, and 130 after Ctrl-C, as of every interrupted program. A second Ctrl-C ends
+    the process at once and saves nothing, with status 130. Several processes end after the same
+    step by SIGTERM, at once by Ctrl-C (`train/signals.py`).
 
     Raises:
         NonFiniteError: a step went wrong (`health`); the newest checkpoint is from before it.
@@ -174,7 +177,11 @@ def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bo
 
 
 def _save_apart(run: Collaborators, log: Log, number: int, state: TrainState) -> int:
-    """Saves step `number` in another thread, before it ends the process; returns the number."""
+    """Saves the state after step `number`, which it returns, before the process ends.
+
+    An evaluation that no signal can interrupt is still computing in the main thread: a thread that
+    the signal has started calls this (`Stop.unless_asked`).
+    """
     _save(run, log, number, state, last=True)
     run.clock.write()
     return number

@@ -29,10 +29,10 @@ class Stop:
         self._lock = threading.RLock()  # a handler may come while this thread has it
 
     def unless_asked(self, work: Callable[[], T], save: Save | None = None) -> T | None:
-        """What `work` returns; None: a signal has come, and it was left, or not begun.
+        """Returns what `work` returns; None where a signal interrupted it, or came before it began.
 
-        Nothing is lost by that. Where it is compiled code, which nothing can leave, another thread
-        calls `save`, if it is given, and ends the process.
+        `work` must be such that nothing is lost then. Compiled code cannot be interrupted: where
+        `work` is in it, another thread calls `save`, if it is given, and ends the process.
         """
         self._leaves, self._save = True, save  # from here on a signal interrupts
         try:

@@ -28,7 +28,11 @@ Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metri
 
 
 class Problem(NamedTuple):
-    """What a step minimizes, as pure functions."""
+    """What a step minimizes, as pure functions.
+
+    Pre-training takes them from its `Objective`. Fine-tuning has no objective, and evaluates in
+    another way: so a step is handed only what it calls itself, and `Draw` allows any inputs.
+    """
 
     # Batch, random keys by stream, step (None: evaluation), memory -> inputs, whose arrays all lead
     # with B.
