@@ -1,4 +1,4 @@
-"""Randomness by position, not by history: every key is fold_in(fold_in(root, step), stream).
+"""Randomness by position, not by history: a stream's key is fold_in(fold_in(root, step), stream).
 
 A run that resumes at step k therefore draws what an uninterrupted run draws there, the checkpoint
 holds no random state, and no stream can disturb another.

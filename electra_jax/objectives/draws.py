@@ -24,7 +24,7 @@ from electra_jax.optim.schedules import linear
 
 
 def mask_rate(config: Config, step: Step | None) -> jax.Array | float:
-    """Share of real tokens that is masked at `step`; None: at the first one."""
+    """Share of real tokens that is masked at `step`; None (evaluation): that of the first step."""
     settings = config.objective
     if settings.mask_rate_end is None or step is None:
         return settings.mask_rate
@@ -38,7 +38,9 @@ def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
 
 
 def make_draw(config: Config, vocabulary: Vocabulary, vocab_rows: int) -> Draw:
-    """The function that makes a batch's draws from the keys 'positions', 'keep' and 'sample'.
+    """The function that makes a batch's draws from three keys of `core.rng.step_keys`.
+
+    'positions' draws what is masked, 'keep' what keeps its token, 'sample' the sampler's noise.
 
     The draws depend on the keys and on the index of a row in the global batch, not on the mesh. In
     evaluation every token is as likely to be masked, so that numbers can be compared between ways
@@ -48,17 +50,18 @@ def make_draw(config: Config, vocabulary: Vocabulary, vocab_rows: int) -> Draw:
         ConfigError: the way to choose masks does not exist, or does not fit the vocabulary.
     """
     settings = config.objective
-    rule, evenly = masks.build(config, vocabulary), uniform(config, vocabulary)
-    numbers = corrupt.POSITION_RULES[settings.positions]
+    train_rule, eval_rule = masks.build(config, vocabulary), uniform(config, vocabulary)
+    positions = corrupt.POSITION_RULES[settings.positions]
 
     def draw(
         batch: Batch, keys: Mapping[str, jax.Array], step: Step | None, memory: Tree = None
     ) -> Inputs:
         B, L = batch['tokens'].shape
         P = max_masked(settings, L)
-        uniform_noise = jax.random.uniform(keys['positions'], numbers.noise_shape(B, L, P))
-        masked = numbers.choose(
-            (evenly if step is None else rule).scores(uniform_noise, batch, memory),
+        uniform_noise = jax.random.uniform(keys['positions'], positions.noise_shape(B, L, P))
+        rule = eval_rule if step is None else train_rule
+        masked = positions.choose(
+            rule.scores(uniform_noise, batch, memory),
             maskable(batch, vocabulary.special),
             batch['documents'],
             mask_rate(config, step),

@@ -5,8 +5,9 @@ each token in the losses -> `generators` puts [MASK] there and samples tokens ->
 writes them into the text -> the discriminator decides for every real token whether it is the
 original. Loss: generator_weight * mlm + discriminator_weight * disc.
 
-No gradient flows through the sampled ids into the generator. Both networks' gradients meet in the
-embeddings alone, by `model.embedding_sharing`:
+No gradient flows through the sampled ids into the generator: `ops.vocab_head` gives them none. Both
+networks' gradients meet in the embeddings (and with `model.generator='tied'` in the encoder, which
+is one for both), by `model.embedding_sharing`:
 
 - 'shared': one block gets both; its word table is also the matrix of the generator's softmax.
 - 'untied': each network has a block, which gets the gradient of that network only.

@@ -46,8 +46,8 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
     observe = masks.build(config, vocabulary).observe
 
     def propose(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Proposal:
-        # A frozen generator has no backward pass, and no share in the norm that is clipped;
-        # `electra.joint` leaves its loss out of the total.
+        # A frozen generator has no backward pass (shared embeddings are refused with it), and no
+        # share in the norm that is clipped; `electra.joint` leaves its loss out of the total.
         if settings.freeze_generator:
             params = without_gradient(config.model, params, 'generator')
         softmax = generate(params, inputs, dropout_key)
@@ -58,7 +58,7 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
                 everywhere, tokens_BL, (), 1.0, vocabulary.size, chunks=chunks
             )
             softmax = everywhere.at(inputs.draws.masked.positions_BP)
-        # Draws the sample: the arg max of logits plus Gumbel noise (`vocab_softmax.sample`).
+        # The loss, and the sample that `draws.noise` draws; how: `ops/vocab_softmax.py`.
         prediction = vocab_head.predict(
             softmax,
             inputs.targets_BP,
@@ -105,7 +105,10 @@ def without_gradient(model: ModelConfig, params: Params, network: str) -> Params
 
 
 def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
-    """What the masked language model reads: [MASK] at the drawn positions, but for those kept."""
+    """What the masked language model reads: [MASK] at the drawn positions, but for those kept.
+
+    None of them gets a random token, as in BERT.
+    """
     tokens_BL, draws = inputs.batch['tokens'], inputs.draws
     masked_BL = corrupt.mask_tokens(tokens_BL, draws.masked, draws.keep_BP, special.mask)
     return {**inputs.batch, 'tokens': masked_BL}

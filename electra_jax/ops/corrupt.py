@@ -51,8 +51,9 @@ def choose_distinct(
 ) -> Masked:
     """Draws ceil(rate * n) distinct positions of each row, n its number of real tokens.
 
-    Special tokens count as real ones, as in the paper. The maskable tokens of largest scores
-    win (the first of equal ones), which with uniform numbers is a draw without replacement.
+    At most the maskable ones are drawn. Special tokens count as real ones, as in the paper. The
+    maskable tokens of largest scores win (the first of equal ones), which with uniform numbers is a
+    draw without replacement.
     """
     real_B = jnp.sum(documents_BL > 0, axis=-1)
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
@@ -98,7 +99,8 @@ class PositionRule(NamedTuple):
 
     slots: Callable[[float, int], int]  # mask rate, L -> P
     noise_shape: Callable[[int, int, int], tuple[int, ...]]  # B, L, P -> shape of the uniforms
-    choose: Callable[..., Masked]  # arguments as of `choose_distinct`
+    # Scores or noise of that shape, and the other arguments of `choose_distinct`.
+    choose: Callable[..., Masked]
 
 
 POSITION_RULES: dict[str, PositionRule] = {

@@ -41,7 +41,8 @@ def predict(
     Args:
         softmax: of the network.
         targets_BP: int32, the original tokens.
-        noise: uniforms in [0, 1) for `sample`; none: the arg max stands for the sample.
+        noise: uniforms in [0, 1), by which `vocab_softmax.sample` or its form in chunks draws;
+            none: the arg max stands for the sample.
         temperature: of the sample only, never of the loss.
         vocab_size: rows of the table that are real tokens.
         disallow_target: whether the sample is never the target.

@@ -19,7 +19,7 @@ class MaskRule(NamedTuple):
     """Which tokens are masked; how many is decided elsewhere, and special ones never are."""
 
     # Uniforms in [0, 1) [B, L], batch, memory -> scores, float32 [B, L]: the tokens with the
-    # largest of each row are masked.
+    # largest of each row are masked. The reference's positions ([B, P]) allow 'uniform' alone.
     scores: Callable[[jax.Array, Batch, Tree], jax.Array]
     # What is kept from step to step, as it is at step 0; None: nothing.
     memory: Callable[[], Tree] = lambda: None
