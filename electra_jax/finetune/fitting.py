@@ -15,6 +15,7 @@ from electra_jax.config import fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import TASK_BATCH_SIZE
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError
 from electra_jax.init_from import tokens_read
 
@@ -38,7 +39,7 @@ class Origin(NamedTuple):
     generator_alone: bool = False  # its run ended in the first of two stages
 
     def __str__(self) -> str:
-        shape = f'{self.num_layers} layers of width {self.hidden_size}'
+        shape = f'{counted(self.num_layers, "layers")} of width {self.hidden_size}'
         if self.tokens is None:
             return f'{shape}, trained elsewhere'
         if not self.tokens:

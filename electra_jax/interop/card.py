@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core import metric_table, trees
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.files import parse_object
 from electra_jax.core.metric_table import METRICS
@@ -55,8 +56,8 @@ def text(found: Checkpoint, facts: Facts) -> str:
         *('---', *front, f'library_name: {facts.loaded_by}', 'tags: [electra, jax]', '---', ''),
         *(f'# {facts.name}', ''),
         f'ELECTRA, {what}: {trees.count(found.params):,} parameters in {found.dtype}, '
-        f'{model.num_layers} layers of width {model.hidden_size}, {tokenizer.vocab_size:,} tokens, '
-        f'rows of up to {model.max_positions} tokens.',
+        f'{counted(model.num_layers, "layers")} of width {model.hidden_size}, '
+        f'{tokenizer.vocab_size:,} tokens, rows of up to {model.max_positions} tokens.',
         *([f'Labels: {", ".join(found.labels)}.'] if found.labels else []),
         *training,
         *_scores(facts),

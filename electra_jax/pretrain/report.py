@@ -197,7 +197,8 @@ def scored(
     ]
     if {'mlm_loss', 'unigram_loss'} <= evaluation.keys():
         below = evaluation['unigram_loss'] - evaluation['mlm_loss']
-        lines.append(f'  mlm_loss is {below:.4f} below what word frequencies alone give')
+        where = 'below' if below > 0 else 'above'
+        lines.append(f'  mlm_loss is {abs(below):.4f} {where} what word frequencies alone give')
     lines += [f'warning: {line}' for line in too_short(config, evaluation)]
     return '\n'.join([*lines, f'files: {folder / EVALUATION_FILE}'])
 

@@ -85,16 +85,25 @@ def test_a_shallow_clone_is_refused(tmp_path):
         assert done.returncode == 2 and 'fetch --unshallow' in done.stderr and done.stdout == ''
 
 
-def test_run_keeps_every_word_whole_on_its_way_through_two_shells():
+def test_run_keeps_every_word_whole_on_its_way_through_two_shells(tmp_path):
     arguments = ['--config=configs/small.py', "--workdir=it's here", '--config.seed=1']
     [[*start, command]] = dry('run', arguments=arguments)
     assert start == [*VM, 'ssh', ZONE, 'n', '--worker=all']
-    remote = shlex.split(command.removeprefix('--command='))
+
+    def on_a_worker():
+        return subprocess.run(
+            ['bash', '-c', command.removeprefix('--command=')],
+            capture_output=True, text=True, cwd=tmp_path,
+        )  # fmt: skip
+
+    done = on_a_worker()
+    assert done.returncode == 2 and 'setup comes before run' in done.stderr
+    (tmp_path / 'electra_jax' / 'launch').mkdir(parents=True)
+    (tmp_path / 'electra_jax' / 'launch' / 'on_worker.sh').write_text(
+        'printf "%s\\n" "$ELECTRA_SCRIPT" "$@"\n'
+    )
     again = f'launch/tpu_vm.sh run --name=n {ZONE} --'
-    assert remote == [
-        'export', f'ELECTRA_SCRIPT={again}', '&&',
-        'bash', 'electra_jax/launch/on_worker.sh', 'run', *arguments,
-    ]  # fmt: skip
+    assert on_a_worker().stdout.splitlines() == [again, 'run', *arguments]
 
 
 def test_the_other_commands():

@@ -40,7 +40,7 @@ def test_an_evaluation_reports_what_was_scored_on_what_and_how_well(tmp_path):
     assert (written['step'], written['rows'], written['corpora']) == (7, 1000, ['corpora/mine'])
     metrics['mlm_loss'] = 6.0
     out = report.scored(*found)
-    assert 'warning: mlm_loss (6.0000) is not below' in out
+    assert 'warning: mlm_loss (6.0000) is not below' in out and 'is 0.5000 above' in out
 
 
 def test_a_loss_that_will_rise_is_announced():
