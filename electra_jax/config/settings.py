@@ -30,10 +30,11 @@ class ModelConfig:
 
     # tiny, small, base, small_plus, large, xlarge or xxlarge.
     size: str = setting('small')
-    # Of the discriminator: N, D, F (4 D where the size has none) and H (D / 64).
-    num_layers: int = setting(UNSET, at_least=1, at_most=_MOST)
-    hidden_size: int = setting(UNSET, at_least=1, at_most=_MOST)
+    num_layers: int = setting(UNSET, at_least=1, at_most=_MOST)  # N, of the discriminator
+    hidden_size: int = setting(UNSET, at_least=1, at_most=_MOST)  # D, of the discriminator
+    # F, of the discriminator; 4 D where the size has none.
     ffn_size: int = setting(UNSET, at_least=1, at_most=_MOST)
+    # H, of the discriminator; D / 64 where the size has none.
     num_heads: int = setting(UNSET, at_least=1, at_most=_MOST)
     embedding_size: int = setting(UNSET, at_least=1, at_most=_MOST)  # E, shared by both networks
     # What proposes the replaced tokens; unset: what the objective needs. 'separate' (the paper): a
@@ -42,9 +43,9 @@ class ModelConfig:
     # learn from every token (Electric, section 2.3). 'uniform': every token is as likely.
     # 'unigram': tokens are as likely as in the training text.
     generator: str = setting(UNSET, choices=GENERATOR_KINDS)
-    # Size of the generator as a fraction of the discriminator: generator_layers scales N,
-    # generator_width scales D, F and H.
+    # N of the generator as a fraction of the discriminator's.
     generator_layers: float = setting(UNSET, at_least=0.01, at_most=100)
+    # D, F and H of the generator as a fraction of the discriminator's.
     generator_width: float = setting(UNSET, at_least=0.01, at_most=100)
     # 'shared' (the paper): both networks have one embedding block. 'untied': each its own.
     # 'disentangled': the discriminator adds a table of its own to the generator's, through which
@@ -73,8 +74,9 @@ class ModelConfig:
     local_window: int | None = setting(None, at_least=1)
     # With local_window: layers 0, n, 2 n, ... see their whole document; 0: no layer does.
     global_every: int = setting(3, at_least=0, at_most=_MOST)
-    # On embeddings and on each sublayer's output; and on attention probabilities.
+    # On embeddings and on each sublayer's output.
     dropout: float = setting(UNSET, at_least=0, at_most=0.99)
+    # On attention probabilities.
     attention_dropout: float = setting(UNSET, at_least=0, at_most=0.99)
     # Token types: segment a, segment b. 0: none, only [SEP] divides them.
     type_vocab_size: int = setting(2, at_least=0)
@@ -115,16 +117,17 @@ class ObjectiveConfig:
 
     # electra, electra_masked, mlm, replaced_mlm, all_tokens_mlm, electric, teams or two_stage.
     name: str = setting('electra')
-    # Share of a row's real tokens that is masked: at the start; at the end, reached linearly (None:
-    # `mask_rate` throughout); and the share of total_steps after which mask_rate_end holds.
+    # Share of a row's real tokens that is masked at the start of the run.
     mask_rate: float = setting(0.15, at_least=0.01, at_most=0.99)
+    # Share that is masked at the end, reached linearly; None: `mask_rate` throughout.
     mask_rate_end: float | None = setting(None, at_least=0.01, at_most=0.99)
+    # Share of total_steps after which mask_rate_end holds.
     mask_rate_decay: float = setting(1.0, at_least=0.001, at_most=1)
     # Which tokens: 'uniform' (BERT, ELECTRA): each as likely. 'rarity': in proportion to 1 / the
     # token's frequency in the text. 'loss': to the generator's running loss at that token. 'words':
-    # whole words. And the power of these weights; None: 0.5 of rarity, 1 of the loss. Held-out text
-    # is always masked uniformly.
+    # whole words. Held-out text is always masked uniformly.
     masks: str = setting('uniform')
+    # Power of the weights by which 'rarity' and 'loss' mask; None: 0.5 of rarity, 1 of the loss.
     mask_power: float | None = setting(None, at_least=0, at_most=10)
     # 'distinct' (the paper): ceil(rate n) different positions. 'reference': round(rate n) draws
     # with replacement; one drawn twice counts twice in the loss and gets the integer mean of its
@@ -138,22 +141,24 @@ class ObjectiveConfig:
     # 0.15, which the paper does not mention.
     keep_rate: float = setting(0.0, at_least=0, at_most=1)
     disallow_correct: bool = setting(False)  # a sample is never the original token
-    # Of the generator's samples: at the start of the run, and at the end (None: the same). The
-    # decay is a share of total_steps: after it 'linear' is at the end, and 'exponential' has 1 / e
-    # of the distance left.
+    # Temperature of the generator's samples at the start of the run.
     temperature: float = setting(1.0, at_least=0.01)
+    # Temperature at the end; None: the same throughout.
     temperature_end: float | None = setting(None, at_least=0.01)
+    # How it gets there: after temperature_decay 'linear' has temperature_end, and 'exponential' has
+    # 1 / e of the distance left.
     temperature_shape: str = setting('linear', choices=('linear', 'exponential'))
+    # Share of total_steps that temperature_shape counts by.
     temperature_decay: float = setting(0.6, at_least=0.001, at_most=1)
     # Train the discriminator alone (Fast-ELECTRA): weight decay does not move the generator either.
     freeze_generator: bool = setting(False)
-    # 'two_stage': length of stage 1 (None: half the run), or its share of the run, which alone has
-    # a meaning with `minutes` and `petaflop`.
+    # 'two_stage': length of stage 1; None: half the run.
     generator_steps: int | None = setting(None, at_least=1)
+    # The same as a share of the run, which alone has a meaning with `minutes` and `petaflop`.
     generator_share: float | None = setting(None, at_least=0.001, at_most=0.999)
-    # 'teams': words to select from, the original included; and the weight of selecting.
+    # 'teams': words to select from, the original included.
     num_candidates: int = setting(5, at_least=2, at_most=1000)
-    selection_weight: float = setting(20.0, at_least=0)
+    selection_weight: float = setting(20.0, at_least=0)  # 'teams': weight of the selection's loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,21 +193,23 @@ class DataConfig:
     holdout: float | None = setting(None, at_least=0, at_most=0.5)
     validation_source: str | None = setting(None)  # text for evaluation alone, written as `source`
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
-    # 'segments': the chance that segment a may take the whole row, and the chance that a row aims
-    # for a random shorter length.
+    # 'segments': the chance that segment a may take the whole row.
     one_segment_rate: float = setting(0.1, at_least=0, at_most=1)
+    # 'segments': the chance that a row aims for a random shorter length.
     short_row_rate: float = setting(0.05, at_least=0, at_most=1)
     build_seed: int = setting(0, at_least=0, at_most=_MAX_SEED)  # of the corpus builder's draws
     # Text in one piece of work, which becomes one shard, about; a builder's memory grows with it.
     piece_megabytes: int = setting(16, at_least=1, at_most=1024)
     # What ends a document of plain text: a blank line, or the end of its file alone.
     document_ends: str = setting('blank_line', choices=('blank_line', 'file'))
-    # Torn files and JSON lines; and rows of a task that cannot be used: 'skip' counts them.
+    # Torn files and JSON lines: 'error' ends the build, 'skip' leaves them out and counts them.
     on_bad_text: str = setting('error', choices=('error', 'skip'))
+    # The same of rows of a task that cannot be used.
     on_bad_row: str = setting('error', choices=('error', 'skip'))
-    # What builds shards: 'local' (processes here) or 'beam' (extra 'beam'); and Beam's options:
-    # '--runner=DaskRunner --dask_client_address=tcp://HOST:8786' (extra 'dask').
+    # What builds shards: 'local' (processes here) or 'beam' (extra 'beam').
     runner: str = setting('local', choices=('local', 'beam'))
+    # Beam's options, such as
+    # '--runner=DaskRunner --dask_client_address=tcp://HOST:8786' (extra 'dask').
     runner_options: str | None = setting(None)
     workers: int | None = setting(None, at_least=1)  # processes of 'local'; None: one per core
     prefetch: int = setting(4, at_least=1)  # batches read ahead of the step
@@ -224,9 +231,9 @@ class OptimizerConfig:
     warmup_share: float | None = setting(None, at_least=0, at_most=1)
     decay_power: float = setting(1.0, at_least=0)  # (1 - step / total_steps) ** decay_power
     # The last steps, over which the rate decays; it is constant between the warm-up and them
-    # (warm-up, stable, decay: Hu et al. 2024, section 4). None: it decays over the whole run. Or
-    # their share of total_steps, which takes the place of the number.
+    # (warm-up, stable, decay: Hu et al. 2024, section 4). None: it decays over the whole run.
     decay_steps: int | None = setting(None, at_least=1)
+    # Share of total_steps; takes the place of decay_steps.
     decay_share: float | None = setting(None, at_least=0.001, at_most=1)
     b1: float = setting(0.9, at_least=0, at_most=0.999999)
     b2: float = setting(0.999, at_least=0, at_most=0.999999)
@@ -251,8 +258,9 @@ class OptimizerConfig:
     # A running mean of the parameters, of which this share is kept at each step (0.999: about the
     # last thousand steps count). It is saved next to them. None: no mean.
     average_decay: float | None = setting(None, at_least=0, at_most=0.999999)
-    # Each network has its own clipping and learning rate (None: learning_rate).
+    # Each network has its own clipping and learning rate.
     separate: bool = setting(False)
+    # The generator's own, with `separate`; None: learning_rate.
     generator_learning_rate: float | None = setting(None, at_least=0)
 
 
