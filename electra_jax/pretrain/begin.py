@@ -38,8 +38,10 @@ class Run(NamedTuple):
 
 def open_checkpoints(run: Run, read_only: bool = False, before: int | None = None) -> Checkpoints:
     """The checkpoints of the workdir, up to a step where `before` is given."""
-    folder, settings = run.folder / parameters.FOLDER, run.config.checkpoint
-    return Checkpoints(folder, settings, terminal.OUT.print, read_only=read_only, before=before)
+    folder, checkpoint_config = run.folder / parameters.FOLDER, run.config.checkpoint
+    return Checkpoints(
+        folder, checkpoint_config, terminal.OUT.print, read_only=read_only, before=before
+    )
 
 
 def load_state(

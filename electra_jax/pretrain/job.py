@@ -28,12 +28,13 @@ from electra_jax.pretrain.begin import Run, branch_folder, load_state, open_chec
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import beginning, loop, parameters, replay, seals, signals, step, workdir
+from electra_jax.train import beginning, loop, parameters, replay, seals, signals, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.heartbeat import watched
 from electra_jax.train.means import Means
+from electra_jax.train.step import Metrics
 
 Batches = Sequence[Mapping[str, jax.Array]]  # on the mesh
 
@@ -70,12 +71,103 @@ def run(
             pretrain(opened, clock)
 
 
+def pretrain(run: Run, clock: Clock) -> None:
+    """Trains from the newest checkpoint, or from step 0, to the end."""
+    config, program = run.config, run.program
+    checkpoints = open_checkpoints(run)
+    batches = texts.training_batches(run.text, program)
+    flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
+    held_out = texts.held_out_batches(run.text, program)
+    newest = checkpoints.latest()
+    health = Health(
+        config.health,
+        run.folder,
+        _of_a_dump(config, run.folder),
+        checkpoints.latest,
+        program.objective.warning_signs,
+        config.optimizer.warmup_steps,
+        program.objective.other_losses,
+    )
+    means = Means(program.objective.metrics_after)
+    state, before = load_state(run, checkpoints, batches, health, means)
+    workdir.describe(run.folder, config, _facts(run, flops))
+    workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
+    terminal.OUT.print(report.start(program, run.text, run.folder, flops))
+    if newest is not None:
+        terminal.OUT.print(f'continuing from step {newest}')
+    train_step = programs.StepOfAnyLength(program)
+    tools = loop.Tools(
+        step=train_step,
+        evaluate=make_evaluate(program, held_out),
+        batches=batches,
+        checkpoints=checkpoints,
+        about={**texts.about(config, run.text), init_from.BEFORE: before},
+        health=health,
+        clock=clock,
+        work=StepWork(
+            config.batch_size * config.data.row_length,
+            flops['mfu'],
+            chips.peak_flops(jax.devices()),
+            texts.training_rows(run.text) / config.batch_size,
+        ),
+        means=means,
+    )
+    if held_out:
+        make_examples = examples.make_examples(program, run.text.tokenizer, held_out[0])
+        tools = tools._replace(show=examples.keep(run.folder, make_examples))
+    if run.plan is not None and jax.process_count() == 1:
+        tools = tools._replace(correct=functools.partial(correct, run, tools, train_step, flops))
+    outcome = loop.train(config, tools, state, run.folder)
+    checkpoints.close()
+    if held_out and not outcome.stopped_by:
+        with terminal.alive('looking at an example'):
+            shown = make_examples(loop.evaluated_params(config, outcome.state))
+        if distributed.is_first():
+            terminal.OUT.print(examples.text(shown))
+    terminal.OUT.print(report.end(outcome, clock, config, run.folder))
+
+
+def correct(
+    run: Run,
+    tools: loop.Tools,
+    train_step: programs.StepOfAnyLength,
+    flops: Mapping[str, float],
+    step: int,
+) -> Config | None:
+    """Follows the run's plan where it changes: in schedules, records, means, and what is judged."""
+    assert run.plan is not None
+    config = run.plan.corrected(step, tools.clock)
+    if config is not None:
+        train_step.set_lengths(config)
+        tools.about['config'] = dataclasses.asdict(config)
+        workdir.describe(run.folder, config, _facts(run, flops))
+        objective = table.build(config, run.program.vocabulary)
+        tools.means.after = objective.metrics_after
+        tools.health.follow(
+            _of_a_dump(config, run.folder), config.optimizer.warmup_steps, objective.other_losses
+        )
+    return config
+
+
+def _facts(run: Run, flops: Mapping[str, float]) -> dict[str, Any]:
+    """What `config.json` keeps of a run besides its settings."""
+    measured = {} if run.plan is None else {length.MEASURED: run.plan.took._asdict()}
+    return {**report.facts(run.program, run.text, flops), **measured}
+
+
+def _of_a_dump(config: Config, folder: epath.Path) -> dict[str, Any]:
+    """What the dump of a bad step records of its run."""
+    return {'config': dataclasses.asdict(config), 'workdir': str(folder)}
+
+
 def configure(
     settings: Settings, folder: epath.Path, typed: Collection[str]
 ) -> tuple[Config, Config]:
     """The configuration of the run, checked against the workdir and the devices.
 
-    As it is typed, and with the length that the run in the workdir has.
+    Returns:
+        The configuration as it was asked for; and the same with the length of the run in the
+        workdir, where `minutes` or `petaflop` has given it one.
     """
     # ---- Before the devices are looked for.
     if settings.job == 'evaluate' and not folder.exists():
@@ -112,7 +204,7 @@ def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
     if config.job != 'pretrain' or config.replay:
         return None
     # Processes need not see the same files at the same time, and all must go the same way.
-    newest = distributed.agree(_measured_end(config, text, folder))
+    newest = distributed.agree(_evaluated_end(config, text, folder))
     if newest is None:
         return None
     checkpoints = Checkpoints(
@@ -126,14 +218,14 @@ def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
     return newest if is_whole else None
 
 
-def _measured_end(config: Config, text: Text, folder: epath.Path) -> int | None:
+def _evaluated_end(config: Config, text: Text, folder: epath.Path) -> int | None:
     """The step of the newest checkpoint, if the run ends there, and its evaluation is written."""
     end = min(config.total_steps, config.stop_at or config.total_steps)
     newest = max(seals.steps(folder / parameters.FOLDER), default=-1)
     if newest < end:
         return None
-    is_measured = not texts.held_out_rows(text) or report.evaluation_at(newest, folder)
-    return newest if is_measured else None
+    is_evaluated = not texts.held_out_rows(text) or report.evaluation_at(newest, folder)
+    return newest if is_evaluated else None
 
 
 def check_start(config: Config, text: Text, folder: epath.Path) -> None:
@@ -160,97 +252,6 @@ def make_program(
     with signals.stop_signals(lambda: True, kept=kept):
         config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text), typed)
     return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
-
-
-def pretrain(run: Run, clock: Clock) -> None:
-    """Trains from the newest checkpoint, or from step 0, to the end."""
-    config, program = run.config, run.program
-    checkpoints = open_checkpoints(run)
-    batches = texts.training_batches(run.text, program)
-    flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
-    held_out = texts.held_out_batches(run.text, program)
-    newest = checkpoints.latest()
-    health = Health(
-        config.health,
-        run.folder,
-        _of_a_dump(config, run.folder),
-        checkpoints.latest,
-        program.objective.warning_signs,
-        config.optimizer.warmup_steps,
-        program.objective.other_losses,
-    )
-    means = Means(program.objective.metrics_after)
-    state, before = load_state(run, checkpoints, batches, health, means)
-    workdir.describe(run.folder, config, _facts(run, flops))
-    workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
-    terminal.OUT.print(report.start(program, run.text, run.folder, flops))
-    if newest is not None:
-        terminal.OUT.print(f'continuing from step {newest}')
-    train_step = programs.StepOfAnyLength(program)
-    collaborators = loop.Collaborators(
-        step=train_step,
-        evaluate=make_evaluate(program, held_out),
-        batches=batches,
-        checkpoints=checkpoints,
-        about={**texts.about(config, run.text), init_from.BEFORE: before},
-        health=health,
-        clock=clock,
-        work=StepWork(
-            config.batch_size * config.data.row_length,
-            flops['mfu'],
-            chips.peak_flops(jax.devices()),
-            texts.training_rows(run.text) / config.batch_size,
-        ),
-        means=means,
-    )
-    if held_out:
-        make_examples = examples.make_examples(program, run.text.tokenizer, held_out[0])
-        collaborators = collaborators._replace(show=examples.keep(run.folder, make_examples))
-    if run.plan is not None and jax.process_count() == 1:
-        collaborators = collaborators._replace(
-            correct=functools.partial(correct, run, collaborators, train_step, flops)
-        )
-    outcome = loop.train(config, collaborators, state, run.folder)
-    checkpoints.close()
-    if held_out and not outcome.stopped_by:
-        with terminal.alive('looking at an example'):
-            shown = make_examples(loop.evaluated_params(config, outcome.state))
-        if distributed.is_first():
-            terminal.OUT.print(examples.text(shown))
-    terminal.OUT.print(report.end(outcome, clock, config, run.folder))
-
-
-def correct(
-    run: Run,
-    tools: loop.Collaborators,
-    train_step: programs.StepOfAnyLength,
-    flops: Mapping[str, float],
-    step: int,
-) -> Config | None:
-    """Follows the run's plan where it changes: in schedules, records, means, and what is judged."""
-    assert run.plan is not None
-    config = run.plan.corrected(step, tools.clock)
-    if config is not None:
-        train_step.set_lengths(config)
-        tools.about['config'] = dataclasses.asdict(config)
-        workdir.describe(run.folder, config, _facts(run, flops))
-        objective = table.build(config, run.program.vocabulary)
-        tools.means.after = objective.metrics_after
-        tools.health.follow(
-            _of_a_dump(config, run.folder), config.optimizer.warmup_steps, objective.other_losses
-        )
-    return config
-
-
-def _facts(run: Run, flops: Mapping[str, float]) -> dict[str, Any]:
-    """What `config.json` keeps of a run besides its settings."""
-    measured = {} if run.plan is None else {length.MEASURED: run.plan.took._asdict()}
-    return {**report.facts(run.program, run.text, flops), **measured}
-
-
-def _of_a_dump(config: Config, folder: epath.Path) -> dict[str, Any]:
-    """What the dump of a bad step records of its run."""
-    return {'config': dataclasses.asdict(config), 'workdir': str(folder)}
 
 
 def evaluate_newest(run: Run) -> None:
@@ -290,7 +291,7 @@ def make_evaluate(program: Program, batches: Batches) -> Callable[[trees.Tree], 
 
 
 def evaluate(
-    totals: Callable[..., step.Metrics],
+    totals: Callable[..., Metrics],
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]],
     batches: Batches,
     params: trees.Tree,

@@ -116,31 +116,31 @@ def long_warmup(config: Config, folder: epath.Path | None = None) -> list[str]:
     ][: 2 * warmup > shortest]
 
 
-def rising(settings: ObjectiveConfig) -> list[str]:
+def rising(objective_config: ObjectiveConfig) -> list[str]:
     """Why the loss will rise though nothing is wrong, if it will."""
     lines = []
-    coldest, rate = settings.temperature_end, settings.mask_rate_end
-    samples = bool(OBJECTIVES[settings.name].generators)
-    if samples and coldest is not None and coldest < settings.temperature:
+    coldest, rate = objective_config.temperature_end, objective_config.mask_rate_end
+    samples = bool(OBJECTIVES[objective_config.name].generators)
+    if samples and coldest is not None and coldest < objective_config.temperature:
         lines.append(
-            f"the temperature of the generator's samples falls from {settings.temperature:g} to "
-            f'{coldest:g}: they get harder to detect, so disc_loss and loss will rise meanwhile, '
-            'and nothing is wrong then'
+            "the temperature of the generator's samples falls from "
+            f'{objective_config.temperature:g} to {coldest:g}: they get harder to detect, so '
+            'disc_loss and loss will rise meanwhile, and nothing is wrong then'
         )
-    if rate is not None and rate > settings.mask_rate:
+    if rate is not None and rate > objective_config.mask_rate:
         lines.append(
-            f'the mask rate rises from {settings.mask_rate:g} to {rate:g}: less context is left, '
-            'so the losses will rise meanwhile, and nothing is wrong then'
+            f'the mask rate rises from {objective_config.mask_rate:g} to {rate:g}: less context is '
+            'left, so the losses will rise meanwhile, and nothing is wrong then'
         )
     return lines
 
 
-def spared(settings: ObjectiveConfig) -> list[str]:
+def spared(objective_config: ObjectiveConfig) -> list[str]:
     """That a lower mask rate costs as much as the highest one, where the rate changes."""
     return [
         'every step computes as many positions as the highest mask rate needs '
-        f'({highest_mask_rate(settings):g}), and is counted so in FLOP and MFU'
-    ][: settings.mask_rate_end not in (None, settings.mask_rate)]
+        f'({highest_mask_rate(objective_config):g}), and is counted so in FLOP and MFU'
+    ][: objective_config.mask_rate_end not in (None, objective_config.mask_rate)]
 
 
 def finished(

@@ -54,7 +54,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: epath.Path,
-        settings: CheckpointConfig,
+        checkpoint_config: CheckpointConfig,
         report: seals.Report,
         read_only: bool = False,
         before: int | None = None,
@@ -71,11 +71,11 @@ class Checkpoints:
         Raises:
             CheckpointError: there are checkpoints, and none of them is whole.
         """
-        self._folder, self._settings, self._report = folder, settings, report
+        self._folder, self._config, self._report = folder, checkpoint_config, report
         # What happens after a save that failed, except the last; None: the run ends.
         self.then = (
             'Training continues; the next checkpoint is tried when it is due.'
-            if settings.on_error == 'retry'
+            if checkpoint_config.on_error == 'retry'
             else None
         )
         self._retry_seconds = retry_seconds
@@ -212,7 +212,7 @@ class Checkpoints:
                     folder.rmtree()
 
     def _delete_old(self) -> None:
-        for step in seals.steps(self._folder)[: -self._settings.keep]:
+        for step in seals.steps(self._folder)[: -self._config.keep]:
             try:
                 seals.delete(self._folder / str(step))
             except Exception as error:  # another process reads it, for example

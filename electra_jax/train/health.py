@@ -33,28 +33,28 @@ Noticed = tuple[dict[str, float], list[str]]
 _NO_LOSSES: Mapping[str, int] = {}
 
 
-def limits(settings: HealthConfig) -> dict[str, float]:
+def limits(health_config: HealthConfig) -> dict[str, float]:
     """The largest allowed value of some metrics of a step."""
     most = {
-        'loss': settings.max_loss,
-        'grad_norm': settings.max_grad_norm,
-        'update_norm': settings.max_update_norm,
+        'loss': health_config.max_loss,
+        'grad_norm': health_config.max_grad_norm,
+        'update_norm': health_config.max_update_norm,
     }
     return {name: limit for name, limit in most.items() if limit is not None}
 
 
-def is_good(settings: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Array:
+def is_good(health_config: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Array:
     """Whether a step's metrics are finite and within `limits`; traced."""
     good = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
-    for name, limit in limits(settings).items():
+    for name, limit in limits(health_config).items():
         good &= metrics[name] <= limit
     return good
 
 
-def bad_values(settings: HealthConfig, values: Mapping[str, float]) -> list[str]:
+def bad_values(health_config: HealthConfig, values: Mapping[str, float]) -> list[str]:
     """What `is_good` refuses, on the host and in words: 'loss = nan'."""
     bad = [f'{name} = {value}' for name, value in values.items() if not math.isfinite(value)]
-    for name, limit in limits(settings).items():
+    for name, limit in limits(health_config).items():
         if math.isfinite(values[name]) and values[name] > limit:
             bad.append(f'{name} = {values[name]:.4g}, more than health.max_{name} {limit:.4g}')
     return bad
@@ -65,7 +65,7 @@ class Health:
 
     def __init__(
         self,
-        settings: HealthConfig,
+        health_config: HealthConfig,
         workdir: epath.Path,
         about: Mapping[str, Any],
         newest: Callable[[], int | None] = lambda: None,
@@ -77,7 +77,7 @@ class Health:
         """Begins with nothing seen.
 
         Args:
-            settings: what is bad, and what then happens.
+            health_config: what is bad, and what then happens.
             workdir: dumps of bad steps go there.
             about: facts about the run, as JSON, for a dump.
             newest: returns the step of the run's newest whole checkpoint, for a dump.
@@ -86,11 +86,12 @@ class Health:
             other_losses: `Objective.other_losses`.
             warmup: the job's setting for the length of the warm-up, for an advice.
         """
-        self._settings, self._workdir, self._newest, self._signs = settings, workdir, newest, signs
+        self._config, self._workdir = health_config, workdir
+        self._newest, self._signs = newest, signs
         self.follow(about, signs_from, other_losses)
         self._warmup = warmup
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
-        self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
+        self._spikes = Spikes(health_config.spike_window, health_config.spike_deviations)
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
 
     def follow(
@@ -131,7 +132,7 @@ class Health:
         lines = [f'step {step}  {line}' for line in changes]
         if lines:
             self._spikes.begin()
-        bad = bad_values(self._settings, values)
+        bad = bad_values(self._config, values)
         if bad:
             noticed, more = self._bad(step, bad, values, batch)
             return noticed, [*lines, *more]
@@ -141,7 +142,7 @@ class Health:
             return {}, lines
         lines.append(
             f'step {step}  the loss {values["loss"]:.4g} is a spike: {high:.1f} deviations above '
-            f'the median of the last {self._settings.spike_window} steps'
+            f'the median of the last {self._config.spike_window} steps'
         )
         return {'health/loss_spike': high}, lines
 
@@ -154,8 +155,8 @@ class Health:
     ) -> Noticed:
         self._in_a_row += 1
         self._skipped += 1
-        skip = self._settings.on_bad_step == 'skip'
-        fatal = not skip or self._in_a_row > self._settings.max_skips
+        skip = self._config.on_bad_step == 'skip'
+        fatal = not skip or self._in_a_row > self._config.max_skips
         where = ''
         if fatal or self._dumps < _MAX_DUMPS:
             self._dumps += 1

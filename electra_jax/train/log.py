@@ -42,16 +42,16 @@ class Log:
     """
 
     def __init__(
-        self, workdir: epath.Path, settings: LogConfig, clock: Clock, start: int, end: int
+        self, workdir: epath.Path, log_config: LogConfig, clock: Clock, start: int, end: int
     ):
         """Opens the files; the run goes on after step `start` and ends with step `end`."""
-        self._every_steps, self._clock, self._end = settings.every_steps, clock, end
+        self._every_steps, self._clock, self._end = log_config.every_steps, clock, end
         self._progress = Progress(
             'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
         )
         self.print, self.alive = self._progress.print, self._progress.alive
         self._alive = contextlib.ExitStack()
-        self._files = Metrics(workdir, start, settings.trackers, self.print)
+        self._files = Metrics(workdir, start, log_config.trackers, self.print)
         self.path, self.flush = self._files.path, self._files.flush
         self._start, self._has_estimated, self._has_compiled = start, False, False
         # The newest step: its number, its metrics, which are still computed, and its rows.

@@ -25,7 +25,7 @@ from electra_jax.train.state import TrainState
 _HEALTH, _MEANS = 'health', 'means'  # next to the iterator state of the data
 
 
-class Collaborators(NamedTuple):
+class Tools(NamedTuple):
     """What the loop works with; it knows no model, objective or task."""
 
     step: Callable[[TrainState, Mapping], tuple[TrainState, Mapping[str, jax.Array]]]
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     stopped_by: str | None  # the signal's name, if one did
 
 
-def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.Path) -> Outcome:
+def train(config: Config, tools: Tools, state: TrainState, workdir: epath.Path) -> Outcome:
     """Trains from `state`, whose buffers are donated, to the end, or until SIGTERM or Ctrl-C.
 
     After a signal a single process finishes the step under way, saves and ends; an evaluation is
@@ -69,12 +69,12 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     """
     start = int(state.step)
     end = min(config.total_steps, config.stop_at or config.total_steps)
-    clock = run.clock
+    clock = tools.clock
     evaluation: dict[str, float] | None = None
     number = start
     evaluated_at = start - start % config.eval.every_steps
     clock.start_from(start)
-    with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
+    with _opened(config.log, tools, workdir, start, end) as (log, profiler, stop):
         if start < end:
             log.compiling(f'a step of {config.batch_size} rows of {config.data.row_length} tokens')
         while number < end:
@@ -82,11 +82,11 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             # ---- The next batch, which is on the devices already.
             try:
                 with clock.waiting(clocks.INPUT):
-                    batch = next(run.batches)
+                    batch = next(tools.batches)
             except DataError:
                 # A process cannot know here whether the other ones have failed, too.
                 if number - 1 > start and jax.process_count() == 1:
-                    _save(run, log, number - 1, state, last=True)
+                    _save(tools, log, number - 1, state, last=True)
                 raise
 
             # ---- One step. While the devices compute it, the metrics of the step before are
@@ -94,13 +94,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             clock.begin_step(number)
             profiler.before(number - 1)
             with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
-                state, metrics = run.step(state, batch)
+                state, metrics = tools.step(state, batch)
                 log.finish_step()
-            log.hold(number, metrics, run.batches.host_batch or {})
+            log.hold(number, metrics, tools.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
             # ---- The length of the run, where time decides it.
-            if (corrected := run.correct(number)) is not None:
+            if (corrected := tools.correct(number)) is not None:
                 config = corrected
                 end = min(config.total_steps, config.stop_at or config.total_steps)
                 log.ends_at(end)
@@ -111,24 +111,24 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 evaluated_at = number
                 log.finish_step()
                 params = evaluated_params(config, state)
-                save = functools.partial(_save_apart, run, log, number, state)
+                save = functools.partial(_save_apart, tools, log, number, state)
                 with log.evaluating():
-                    evaluation = stop.unless_asked(functools.partial(run.evaluate, params), save)
+                    evaluation = stop.unless_asked(functools.partial(tools.evaluate, params), save)
                     if evaluation is not None:  # else a signal came before it was whole
                         log.evaluation(number, evaluation)
-                    stop.unless_asked(functools.partial(run.show, number, params), save)
+                    stop.unless_asked(functools.partial(tools.show, number, params), save)
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
-                _save(run, log, number, state, last=number == end)
-            run.checkpoints.check()
+                _save(tools, log, number, state, last=number == end)
+            tools.checkpoints.check()
 
             # ---- Stop, after SIGTERM or Ctrl-C; several processes agree on the same step.
             if stop.requested(number):
-                _save(run, log, number, state, last=True)
+                _save(tools, log, number, state, last=True)
                 break
         if start >= end:  # typed again after an end without an evaluation
-            evaluate = functools.partial(run.evaluate, evaluated_params(config, state))
+            evaluate = functools.partial(tools.evaluate, evaluated_params(config, state))
             with log.evaluating():
                 evaluation = stop.unless_asked(evaluate, lambda: start)  # it is saved
             if evaluation is not None:
@@ -143,47 +143,48 @@ def evaluated_params(config: Config, state: TrainState) -> Tree:
 
 
 @contextlib.contextmanager
-def _tools(
-    settings: LogConfig, run: Collaborators, workdir: epath.Path, start: int, end: int
+def _opened(
+    log_config: LogConfig, tools: Tools, workdir: epath.Path, start: int, end: int
 ) -> Iterator[tuple[Log, '_Profiler', Stop]]:
     """What a run opens; however its loop ends, all of it is ended, the last one first."""
     with contextlib.ExitStack() as cleanup:
-        log = Log(workdir, settings, run.clock, start, end)
-        log.follow(run.health, 0, end, run.work.epoch_steps, run.work, run.means)
+        log = Log(workdir, log_config, tools.clock, start, end)
+        log.follow(tools.health, 0, end, tools.work.epoch_steps, tools.work, tools.means)
         cleanup.callback(log.close)  # the others may still print
-        profiler = _Profiler(settings, workdir)
+        profiler = _Profiler(log_config, workdir)
         cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
-        cleanup.callback(run.checkpoints.finish)  # what is being saved reaches the disk, or raises
-        cleanup.callback(run.clock.enter, clocks.ENDING)
+        # What is being saved reaches the disk, or raises.
+        cleanup.callback(tools.checkpoints.finish)
+        cleanup.callback(tools.clock.enter, clocks.ENDING)
         # While the first step compiles, and after this block, a signal ends the process at once.
-        stop = cleanup.enter_context(stop_signals(lambda: run.clock.phase == clocks.COMPILING))
+        stop = cleanup.enter_context(stop_signals(lambda: tools.clock.phase == clocks.COMPILING))
         yield log, profiler, stop
 
 
-def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bool) -> None:
+def _save(tools: Tools, log: Log, number: int, state: TrainState, last: bool) -> None:
     """Saves the state after step `number`, and where data and health are to continue."""
     log.finish_step()  # a bad step raises here, and is never saved
     if not log.flush():  # a full disk, for example; a checkpoint must not be ahead of its metrics
-        run.checkpoints.refuse(
+        tools.checkpoints.refuse(
             f'{log.path} cannot be written, so step {number} is not saved either.',
-            None if last else run.checkpoints.then,
+            None if last else tools.checkpoints.then,
         )
         return
-    with run.clock.during(clocks.SAVING):
-        ours = {_HEALTH: run.health.seen(), _MEANS: run.means.seen()}
-        data_state = {**run.batches.state, **ours}
-        run.checkpoints.save(number, state, data_state, run.about, last)
+    with tools.clock.during(clocks.SAVING):
+        ours = {_HEALTH: tools.health.seen(), _MEANS: tools.means.seen()}
+        data_state = {**tools.batches.state, **ours}
+        tools.checkpoints.save(number, state, data_state, tools.about, last)
         malloc.give_back()
 
 
-def _save_apart(run: Collaborators, log: Log, number: int, state: TrainState) -> int:
+def _save_apart(tools: Tools, log: Log, number: int, state: TrainState) -> int:
     """Saves the state after step `number`, which it returns, before the process ends.
 
     An evaluation that no signal can interrupt is still computing in the main thread: a thread that
     the signal has started calls this (`Stop.unless_asked`).
     """
-    _save(run, log, number, state, last=True)
-    run.clock.write()
+    _save(tools, log, number, state, last=True)
+    tools.clock.write()
     return number
 
 
@@ -205,9 +206,9 @@ def restore_data_state(
 class _Profiler:
     """Traces `profile_steps` steps from `profile_start`, for TensorBoard or Perfetto."""
 
-    def __init__(self, settings: LogConfig, workdir: epath.Path):
-        self._first = settings.profile_start
-        self._end = (settings.profile_start or 0) + settings.profile_steps
+    def __init__(self, log_config: LogConfig, workdir: epath.Path):
+        self._first = log_config.profile_start
+        self._end = (log_config.profile_start or 0) + log_config.profile_steps
         self._folder = workdir / 'profile'
         self._running = False
 

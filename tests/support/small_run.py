@@ -101,7 +101,7 @@ def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.
     else:
         current, data_state = checkpoints.restore(newest, abstract())
         loop.restore_data_state(data_state, batches, health, means)
-    collaborators = loop.Collaborators(
+    tools = loop.Tools(
         step=step,
         evaluate=evaluate,
         batches=batches,
@@ -113,6 +113,6 @@ def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.
         means=means,
     )._replace(**changes)
     try:
-        return loop.train(config, collaborators, current, workdir)
+        return loop.train(config, tools, current, workdir)
     finally:
-        collaborators.clock.write()
+        tools.clock.write()

@@ -343,7 +343,7 @@ def test_the_loop_follows_a_corrected_length(tmp_path, corrected_at, every, want
     longer = with_total_steps(config, 17, -(-17 // every))
     evaluated, checkpoints = [], Checkpoints()
     state = TrainState(0, {}, {})
-    run = loop.Collaborators(
+    tools = loop.Tools(
         step=lambda state, batch: (state._replace(step=state.step + 1), {'loss': np.float32(1)}),
         evaluate=lambda params: {'mlm_loss': 1.0},
         batches=Batches(),
@@ -356,7 +356,7 @@ def test_the_loop_follows_a_corrected_length(tmp_path, corrected_at, every, want
         show=lambda step, params: evaluated.append(step),
         correct=lambda step: longer if step in corrected_at else None,
     )
-    outcome = loop.train(config, run, state, epath.Path(tmp_path))
+    outcome = loop.train(config, tools, state, epath.Path(tmp_path))
     assert outcome.state.step == 17 and checkpoints.saved[-1] == 17
     assert evaluated == wanted
 
