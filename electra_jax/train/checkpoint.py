@@ -32,7 +32,7 @@ checkpoints, counts damaged ones as the latest, and fails where an old one canno
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
@@ -46,6 +46,18 @@ from electra_jax.train import parameters, seals
 from electra_jax.train.state import TrainState
 
 _LAST_ATTEMPTS = 3  # to save the end of a run
+
+
+class Then(NamedTuple):
+    """What happens after a save has failed."""
+
+    ends: bool  # the run, with a CheckpointError
+    line: str = ''  # where it goes on: a sentence about how, to be printed
+
+
+END = Then(ends=True)
+_CONTINUE = Then(False, 'Training continues; the next checkpoint is tried when it is due.')
+_SAVE_THE_END = Then(False, 'The end of the run is saved now.')
 
 
 class Checkpoints:
@@ -72,12 +84,8 @@ class Checkpoints:
             CheckpointError: there are checkpoints, and none of them is whole.
         """
         self._folder, self._config, self._report = folder, checkpoint_config, report
-        # What happens after a save that failed, except the last; None: the run ends.
-        self.then = (
-            'Training continues; the next checkpoint is tried when it is due.'
-            if checkpoint_config.on_error == 'retry'
-            else None
-        )
+        # After any save but the last.
+        self.then = _CONTINUE if checkpoint_config.on_error == 'retry' else END
         self._retry_seconds = retry_seconds
         newest = None
         if distributed.is_first():
@@ -118,7 +126,9 @@ class Checkpoints:
                 processes, which could not continue together.
         """
         # If an earlier save has failed, the last one is saved all the same: it replaces that one.
-        self._wait('The end of the run is saved now.' if last else self.then)
+        self._wait(_SAVE_THE_END if last else self.then)
+        if step == self._newest:
+            return
         average = {}
         if state.average is not None:
             average = {parameters.AVERAGE: ocp.args.StandardSave(state.average)}
@@ -129,33 +139,31 @@ class Checkpoints:
             data=ocp.args.JsonSave(data_state),
             about=ocp.args.JsonSave(about),
         )
-        if step == self._newest:
-            return
         if not last:
             self._start(step, items, self.then)
             return
-        again = f'It is tried again in {self._retry_seconds:g} s.'
+        again = Then(False, f'It is tried again in {self._retry_seconds:g} s.')
         for attempt in range(1, _LAST_ATTEMPTS + 1):
-            then = again if attempt < _LAST_ATTEMPTS else None
+            then = again if attempt < _LAST_ATTEMPTS else END
             self._start(step, items, then)
             self._wait(then)
             if step == self._newest:
                 return
             time.sleep(self._retry_seconds)
 
-    def refuse(self, text: str, then: str | None, cause: Exception | None = None) -> None:
-        """Reports that a save failed, and what happens `then`; a CheckpointError where it is None.
+    def refuse(self, text: str, then: Then, cause: Exception | None = None) -> None:
+        """Reports that a save failed, and how the run goes on; a CheckpointError where it ends.
 
         Several processes cannot continue: one alone knows, and the others would wait for it.
         """
-        if then is None or jax.process_count() > 1:
+        if then.ends or jax.process_count() > 1:
             raise CheckpointError(
                 f'{text} Fix that (is the disk full?) and type the same command again: training '
                 'continues from the newest checkpoint, or from the beginning where there is none.'
             ) from cause
-        self._report(f'{text} {then}')
+        self._report(f'{text} {then.line}')
 
-    def _start(self, step: int, items: ocp.args.Composite, then: str | None) -> None:
+    def _start(self, step: int, items: ocp.args.Composite, then: Then) -> None:
         self._saving = step
         self._remove_failed(step)
         with self._reporting(then):
@@ -169,14 +177,14 @@ class Checkpoints:
 
     def finish(self) -> None:
         """Waits until the save under way is on disk; raises CheckpointError where it is not."""
-        self._wait(then=None)
+        self._wait(END)
 
     def close(self) -> None:
         """Finishes, and releases threads and files."""
         self.finish()
         self._checkpointer.close()
 
-    def _wait(self, then: str | None) -> None:
+    def _wait(self, then: Then) -> None:
         """Waits for the save under way, if any; then deletes what is one too many."""
         step = self._saving
         if step is None:
@@ -188,7 +196,7 @@ class Checkpoints:
             self._delete_old()
 
     @contextlib.contextmanager
-    def _reporting(self, then: str | None) -> Iterator[None]:
+    def _reporting(self, then: Then) -> Iterator[None]:
         """Turns an error of the save under way into a call of `refuse`."""
         try:
             yield
