@@ -32,14 +32,14 @@ from PIL import Image
 from electra_jax import init_from, prepare
 from electra_jax.aot import report as aot_report
 from electra_jax.config import checks as config_checks
-from electra_jax.config import fields, recipe, resolve
+from electra_jax.config import fields, mixture, recipe, resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config, TokenizerConfig
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import UserError
 from electra_jax.corpus import job as corpus
 from electra_jax.corpus import prepared, web, workers
-from electra_jax.data import manifest, pipeline
+from electra_jax.data import manifest
 from electra_jax.finetune import job as finetuning
 from electra_jax.finetune import known, run
 from electra_jax.finetune import split as splits
@@ -403,7 +403,7 @@ def names_no_recipe(folder: pathlib.Path, words: list[str]) -> None:
 def mixes(folder: pathlib.Path, words: list[str]) -> None:
     """Several corpora are named, only one with a weight."""
     settings = advice.type_settings(folder, {'data': {'path': 'a=0.5,b'}}, words)
-    pipeline.parse_paths(settings.data.path)
+    mixture.parse_paths(settings.data.path)
 
 
 def without(closed: str, act: Act) -> Act:

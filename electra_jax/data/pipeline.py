@@ -12,7 +12,6 @@ contiguous share of those, and the whole state of the iterator is one number.
 """
 
 import collections
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ import grain
 import jax
 import numpy as np
 
-from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.core.errors import DataError
 from electra_jax.data.manifest import Corpus
 from electra_jax.data.records import decode_rows
 
@@ -45,44 +44,6 @@ class HostRows(NamedTuple):
         """Indices of these rows within a global batch."""
         per_host = self.batch_size // self.num_hosts
         return range(self.host * per_host, (self.host + 1) * per_host)
-
-
-def parse_paths(path: str) -> list[tuple[str, float]]:
-    """``'a=0.7,b=0.3'`` as [(folder, weight)]; all have weight 1 where none is given.
-
-    A lone folder may have any name.
-
-    Raises:
-        ConfigError: a weight is missing in a mixture, or is not a positive number.
-
-    >>> parse_paths('shards/wiki')
-    [('shards/wiki', 1.0)]
-    >>> parse_paths('a=0.7,b=0.3')
-    [('a', 0.7), ('b', 0.3)]
-    >>> parse_paths('a,b')
-    [('a', 1.0), ('b', 1.0)]
-    """
-    parts = path.split(',')
-    # A folder may really be called `year=2024`.
-    if os.path.isdir(path) or (len(parts) == 1 and '=' not in path):
-        return [(path, 1.0)]
-    mixture = []
-    if '=' not in path and all(parts):
-        return [(part, 1.0) for part in parts]
-    for part in parts:
-        folder, _, weight = part.rpartition('=')
-        try:
-            value = float(weight)
-        except ValueError:
-            value = 0.0
-        if not folder or not 0 < value < float('inf'):
-            raise ConfigError(
-                f'config.data.path is {path!r}: in {part!r} a folder and a positive weight are '
-                'expected, as in --config.data.path=corpora/a=0.7,corpora/b=0.3 (without weights, '
-                'corpora/a,corpora/b, each corpus has the same)'
-            )
-        mixture.append((folder, value))
-    return mixture
 
 
 def row_order(lengths: Sequence[int], weights: Sequence[float], seed: int) -> grain.MapDataset:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from electra_jax.config import mixture
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import ROW_LENGTH
 from electra_jax.config.settings import Config, DataConfig
@@ -37,7 +38,7 @@ def row_length(settings: Settings) -> int:
     """L of a run whose settings may leave it unset: that of its text, where it is there."""
     path = settings.data.path
     if settings.data.row_length is None and path is not None:
-        first = pipeline.parse_paths(path)[0][0]
+        first = mixture.parse_paths(path)[0][0]
         if (epath.Path(first) / manifest.FILE_NAME).exists():
             return manifest.described(first).row_length
     return settings.data.row_length or ROW_LENGTH
@@ -54,7 +55,7 @@ def open_text(config: Config, build_corpus: BuildCorpus, typed: Collection[str] 
             'config.data.path is not set: type --config.data.path=FOLDER with shards made by '
             'python -m electra_jax.prepare'
         )
-    paths = pipeline.parse_paths(config.data.path)
+    paths = mixture.parse_paths(config.data.path)
     if len(paths) == 1 and not (epath.Path(paths[0][0]) / manifest.FILE_NAME).exists():
         if config.data.source is None:
             there = epath.Path(paths[0][0]).exists()

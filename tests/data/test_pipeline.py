@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from electra_jax.config import mixture
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
@@ -119,7 +120,7 @@ def test_an_unset_row_length_is_the_corpus_s(one, tmp_path):
 @pytest.mark.parametrize('path', ['a,b=1', 'a,,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
 def test_a_mixture_needs_positive_weights(path):
     with pytest.raises(ConfigError, match='positive weight'):
-        pipeline.parse_paths(path)
+        mixture.parse_paths(path)
 
 
 def test_packed_spans_become_documents_with_positions_of_their_own():

@@ -12,6 +12,7 @@ import zstandard
 from etils import epath
 
 from electra_jax import init_from
+from electra_jax.config import mixture
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core import compressed
@@ -19,7 +20,7 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.core.files import explained
 from electra_jax.corpus import files, sources
-from electra_jax.data import manifest, pipeline
+from electra_jax.data import manifest
 from electra_jax.finetune.files import lines, tfds
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.interop import projects
@@ -142,9 +143,9 @@ def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
 
 def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
     folder = str(tmp_path / 'year=2024')
-    assert pipeline.parse_paths(folder) == [(str(tmp_path / 'year'), 2024.0)]
+    assert mixture.parse_paths(folder) == [(str(tmp_path / 'year'), 2024.0)]
     os.mkdir(folder)
-    assert pipeline.parse_paths(folder) == [(folder, 1.0)]
+    assert mixture.parse_paths(folder) == [(folder, 1.0)]
 
 
 # ---------------------------------------------------------------------------------------------

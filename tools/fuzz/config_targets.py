@@ -12,11 +12,10 @@ from typing import NoReturn
 import absl.flags
 from ml_collections import config_flags
 
-from electra_jax.config import fields, recipe, resolve, settings
+from electra_jax.config import fields, mixture, recipe, resolve, settings
 from electra_jax.config.kernels import PLATFORM_OF
 from electra_jax.config.shapes import MODEL_SIZES
 from electra_jax.core.errors import ConfigError, UserError
-from electra_jax.data import pipeline
 from electra_jax.finetune import task
 from electra_jax.finetune.files import predict_input
 from electra_jax.interop import convert
@@ -152,7 +151,7 @@ def _make_phrases(folder: pathlib.Path) -> Run:
         task.from_config(resolve.resolve(complete(asked), 'cpu'))
 
     parsers = (
-        (pipeline.parse_paths, ('a=0.7,b=0.3', 'shards/wiki', 'a=1,b=1e3,c=.5')),
+        (mixture.parse_paths, ('a=0.7,b=0.3', 'shards/wiki', 'a=1,b=1e3,c=.5')),
         (predict_input.parse_columns, ('text_a=body,id=key', 'label=0', 'words=-1')),
         (labels, ('a,b,c', 'yes,no')),
         (lambda text: convert.parse_end('source', text), ('google:a/b', 'ours:x', 'huggingface:y')),
