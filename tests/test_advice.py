@@ -944,7 +944,7 @@ UNTRIED = {
         ('interop/check.py', '--check compares with transformers and PyTor'),
         ('interop/google_tf.py', "Google's checkpoints are read and written wi"),
         ('interop/probes.py', 'tokenizer not checked against transformers,'),
-        ('sweep/table.py', 'no plot: type pip install matplotlib'),
+        ('sweep/plot.py', 'no plot: type pip install matplotlib'),
         ('train/trackers.py', ', which is not installed: type pip install -e'),
     ),
     'It needs a cluster, or Apache Beam at least; tests/corpus/test_dask.py has both.': (
