@@ -94,9 +94,9 @@ def build_program(
         ) -> Any:
             now = config if lengths is None else schedules.with_lengths(config, lengths)
             # Built again while a step is traced: mask rate and temperature follow lengths that are
-            # arguments of the step. `objective` above has the lengths of `config` itself; they are
-            # in its `metrics_after` and `other_losses`, which `job.correct` replaces where the
-            # length of the run changes.
+            # arguments of the step. The `objective` above keeps the lengths of `config`; where the
+            # run gets another length, `job.correct` replaces what follows from them in it:
+            # `metrics_after` and `other_losses`.
             one = table.build(now, vocabulary)
             problem = step.Problem(one.draw, one.loss, one.prepare, one.alone, one.remember)
             update = optimizer.build(now, abstract_state.params)

@@ -58,7 +58,7 @@ def train(config: Config, tools: Tools, state: TrainState, workdir: epath.Path) 
     broken off. While the first step of this start compiles there is nothing new to save, and the
     process ends at once. In both cases the exit status is 0 after SIGTERM, whose sender has got
     what it asked for, and 130 after Ctrl-C, as of every interrupted program. A second Ctrl-C ends
-    the process at once and saves nothing, with status 130. Several processes end after the same
+    the process at once with status 130 and begins no save. Several processes end after the same
     step by SIGTERM, at once by Ctrl-C (`train/signals.py`).
 
     Raises:
