@@ -89,7 +89,9 @@ def pretrain(run: Run, clock: Clock) -> None:
         program.objective.other_losses,
     )
     means = Means(program.objective.metrics_after)
-    state, before = load_state(run, checkpoints, batches, health, means)
+    # A preemption may come while a checkpoint is read, and is no failure.
+    with signals.stop_signals(lambda: True):
+        state, before = load_state(run, checkpoints, batches, health, means)
     workdir.describe(run.folder, config, _facts(run, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops))

@@ -24,25 +24,60 @@ def test_a_process_that_sees_no_end_goes_the_way_of_the_first_one(tmp_path, monk
     assert job.finished_step(tiny_config(), Text([], [], None), epath.Path(tmp_path)) == 12
 
 
-def test_a_signal_while_the_length_is_measured_ends_in_good_order(tmp_path, monkeypatch, capsys):
-    def measured(*_):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)  # the handler runs
+class EndedError(Exception):
+    pass
 
-    class EndedError(Exception):
-        pass
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """What sends a signal to this process, whose end is an EndedError with the status."""
 
     def end(status):
         raise EndedError(status)
 
-    monkeypatch.setattr(job.length, 'measured', measured)
+    def send(number):
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)  # the handler runs
+
+    monkeypatch.setattr(job.signals.os, '_exit', end)
+    return send
+
+
+def test_a_signal_while_the_length_is_measured_ends_in_good_order(
+    tmp_path, monkeypatch, capsys, signalled
+):
+    monkeypatch.setattr(job.length, 'measured', lambda *_: signalled(signal.SIGINT))
     monkeypatch.setattr(job.texts, 'vocabulary', lambda *_: None)
     monkeypatch.setattr(job.texts, 'held_out_rows', lambda _: 0)
-    monkeypatch.setattr(job.signals.os, '_exit', end)
     with pytest.raises(EndedError, match=r'^130$'):
         job.make_program(tiny_config(minutes=1.0), Text([], [], None), epath.Path(tmp_path), True)
     output = capsys.readouterr().out
     assert 'stopped by SIGINT, with its text kept' in output and 'to continue: python' in output
+
+
+def test_a_signal_while_a_checkpoint_is_read_ends_in_good_order(monkeypatch, capsys, signalled):
+    config, objective = (
+        tiny_config(),
+        types.SimpleNamespace(networks=(), warning_signs=(), other_losses=(), metrics_after=0),
+    )
+    run = types.SimpleNamespace(
+        config=config,
+        program=types.SimpleNamespace(objective=objective),
+        text=types.SimpleNamespace(tokenizer=types.SimpleNamespace(vocab_size=8)),
+        folder='run',
+    )
+    for name in ('open_checkpoints', 'training_flops', 'Health', 'Means'):
+        monkeypatch.setattr(job, name, lambda *_: types.SimpleNamespace(latest=lambda: 5))
+    for name in ('training_batches', 'held_out_batches'):
+        monkeypatch.setattr(job.texts, name, lambda *_: [])
+    monkeypatch.setattr(job, 'load_state', lambda *_: signalled(signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would end the tests
+    try:
+        with pytest.raises(EndedError, match=r'^0$'):
+            job.pretrain(run, None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert 'stopped by SIGTERM, with nothing new to save' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('warning', [None, 'warning: what is lost'])
