@@ -77,6 +77,7 @@ def make_forward(config: Config, model: Model, vocabulary: Vocabulary) -> Forwar
 def corrupted(inputs: Inputs, proposal: Proposal) -> Corruption:
     """The text with the generator's samples in it."""
     original_BL, sampled_BP = inputs.batch['tokens'], proposal.prediction.sampled_BP
+    # No stop_gradient is needed: the backward pass of `vocab_head.predict` ignores its samples.
     tokens_BL, written_BL = corrupt.corrupt(original_BL, inputs.draws.masked, sampled_BP)
     return Corruption(tokens_BL, tokens_BL != original_BL, written_BL)
 

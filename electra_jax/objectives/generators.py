@@ -58,7 +58,8 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
                 everywhere, tokens_BL, (), 1.0, vocabulary.size, chunks=chunks
             )
             softmax = everywhere.at(inputs.draws.masked.positions_BP)
-        # The loss, and the sample that `draws.noise` draws; how: `ops/vocab_softmax.py`.
+        # The loss, and the sample that `draws.noise` draws (`vocab_softmax.sample`, or in chunks of
+        # the vocabulary `vocab_chunks`). Only the loss has a gradient.
         prediction = vocab_head.predict(
             softmax,
             inputs.targets_BP,
@@ -107,7 +108,7 @@ def without_gradient(model: ModelConfig, params: Params, network: str) -> Params
 def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
     """What the masked language model reads: [MASK] at the drawn positions, but for those kept.
 
-    None of them gets a random token, as in BERT.
+    None of them gets a random token, unlike in BERT.
     """
     tokens_BL, draws = inputs.batch['tokens'], inputs.draws
     masked_BL = corrupt.mask_tokens(tokens_BL, draws.masked, draws.keep_BP, special.mask)
