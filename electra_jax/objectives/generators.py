@@ -34,7 +34,7 @@ class Proposal(NamedTuple):
 # params, inputs, dropout_key (None: no dropout), step (None: evaluation) -> proposal
 Propose = Callable[[Params, Inputs, Key, Step | None], Proposal]
 # params, inputs, dropout_key -> the distribution at the masked positions, or at all positions if
-# `Row.everywhere`
+# `GeneratorRow.everywhere`
 Generate = Callable[[Params, Inputs, Key], SoftmaxInputs]
 
 
@@ -151,7 +151,7 @@ def _constant(logits_V: np.ndarray) -> Generate:
     return generate
 
 
-class Row(NamedTuple):
+class GeneratorRow(NamedTuple):
     """A generator, and what is known of it before a run."""
 
     make: Callable[[Model, Vocabulary], Generate]
@@ -159,10 +159,10 @@ class Row(NamedTuple):
     networks: tuple[str, ...] = ('generator',)
 
 
-GENERATORS: dict[str, Row] = {
-    'separate': Row(_masked),
-    'tied': Row(_masked),
-    'two_tower': Row(_two_towers, everywhere=True),
-    'uniform': Row(_uniform, networks=()),
-    'unigram': Row(_unigram, networks=()),
+GENERATORS: dict[str, GeneratorRow] = {
+    'separate': GeneratorRow(_masked),
+    'tied': GeneratorRow(_masked),
+    'two_tower': GeneratorRow(_two_towers, everywhere=True),
+    'uniform': GeneratorRow(_uniform, networks=()),
+    'unigram': GeneratorRow(_unigram, networks=()),
 }

@@ -24,7 +24,7 @@ from electra_jax.objectives.teams import teams
 NO_NETWORK = 'uniform'  # `model.generator` of an objective without a generator: never run
 
 
-class Row(NamedTuple):
+class ObjectiveRow(NamedTuple):
     """What is known of an objective before a run."""
 
     build: Callable[[Config, Model, Vocabulary], Objective]
@@ -44,23 +44,23 @@ class Row(NamedTuple):
         return self.generators or (NO_NETWORK,)
 
 
-OBJECTIVES: dict[str, Row] = {
+OBJECTIVES: dict[str, ObjectiveRow] = {
     # Section 2, and 3.4: "ELECTRA 15%".
-    'electra': Row(electra, detects=True, observes=True),
-    'electra_masked': Row(
+    'electra': ObjectiveRow(electra, detects=True, observes=True),
+    'electra_masked': ObjectiveRow(
         functools.partial(electra, masked_only=True), detects=True, observes=True
     ),
     # BERT.
-    'mlm': Row(mlm, generators=('tied',), observes=True),
+    'mlm': ObjectiveRow(mlm, generators=('tied',), observes=True),
     # Section 3.4: "Replace MLM", "All-Tokens MLM".
-    'replaced_mlm': Row(functools.partial(restoring, everywhere=False), observes=True),
-    'all_tokens_mlm': Row(functools.partial(restoring, everywhere=True), observes=True),
+    'replaced_mlm': ObjectiveRow(functools.partial(restoring, everywhere=False), observes=True),
+    'all_tokens_mlm': ObjectiveRow(functools.partial(restoring, everywhere=True), observes=True),
     # Clark et al. 2020; its head gives energies.
-    'electric': Row(electric, generators=('two_tower',), observes=True),
+    'electric': ObjectiveRow(electric, generators=('two_tower',), observes=True),
     # Shen et al. 2021; its head belongs to another last layer than is kept.
-    'teams': Row(teams, observes=True),
+    'teams': ObjectiveRow(teams, observes=True),
     # Section 3.2.
-    'two_stage': Row(
+    'two_stage': ObjectiveRow(
         two_stage.two_stage,
         generators=('separate',),
         detects=True,
@@ -158,7 +158,7 @@ def _check_networks(name: str, networks: Collection[str]) -> None:
             raise unknown(f'a network of config.objective.name={name}', network, NETWORKS)
 
 
-def _check_masks(settings: Settings, row: Row) -> None:
+def _check_masks(settings: Settings, row: ObjectiveRow) -> None:
     """Refuses masks that learn from a generator which the objective does not show them."""
     name = settings.objective.masks
     if masks.MASKS[name].observes and not row.observes:
@@ -170,7 +170,7 @@ def _check_masks(settings: Settings, row: Row) -> None:
         )
 
 
-def _row_of(config: Config | Settings) -> Row:
+def _row_of(config: Config | Settings) -> ObjectiveRow:
     name, generator = config.objective.name, config.model.generator
     if name not in OBJECTIVES:
         raise unknown('config.objective.name', name, OBJECTIVES)

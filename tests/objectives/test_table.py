@@ -402,7 +402,7 @@ def test_an_objective_may_have_no_generator(monkeypatch):
 
 def add(monkeypatch, change, **known):
     """An objective 'added' next to the others: ELECTRA with a change."""
-    row = table.Row(lambda *given: change(electra.electra(*given)), **known)
+    row = table.ObjectiveRow(lambda *given: change(electra.electra(*given)), **known)
     monkeypatch.setitem(table.OBJECTIVES, 'added', row)
 
 

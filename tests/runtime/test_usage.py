@@ -94,7 +94,7 @@ def test_the_names_of_a_table_are_in_the_help(name, table):
 
 def test_names_that_are_added_to_a_table_are_in_the_help_without_a_comment(tmp_path):
     for path, text in {
-        'objectives/table.py': "OBJECTIVES: dict = {'electra': 1, 'mine': Row(absent)}",
+        'objectives/table.py': "OBJECTIVES: dict = {'electra': 1, 'mine': ObjectiveRow(absent)}",
         'finetune/known.py': "TASKS = {**_GLUE, 'chunk': 2, 'mine': 3}",
         'finetune/kinds/ordinal.py': "ORDINAL = Kind(own_task='stars')",
     }.items():

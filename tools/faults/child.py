@@ -132,7 +132,7 @@ def _wrap(mark: Callable[..., None]) -> None:
     put_batch = text.put_batch
     text.put_batch = lambda mesh, size, batch: put_batch(mesh, size, _marked_batch(batch, mark))
     if 'FAULTS_STAND_IN' in os.environ:
-        table.OBJECTIVES['mlm'] = table.Row(stand_in.stand_in, generators=('tied',))
+        table.OBJECTIVES['mlm'] = table.ObjectiveRow(stand_in.stand_in, generators=('tied',))
         runs.bind = _stand_in_model
     pipeline.Rows.batch = _failing(pipeline.Rows.batch)
 

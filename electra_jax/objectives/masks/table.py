@@ -13,7 +13,7 @@ from electra_jax.objectives.masks.uniform import uniform
 from electra_jax.objectives.masks.words import words
 
 
-class Row(NamedTuple):
+class MaskRow(NamedTuple):
     """What is known of a way before a run."""
 
     build: Callable[[Config, Vocabulary], MaskRule]
@@ -22,11 +22,11 @@ class Row(NamedTuple):
     observes: bool = False
 
 
-MASKS: dict[str, Row] = {
-    'uniform': Row(uniform),
-    'rarity': Row(rarity),
-    'loss': Row(running_loss, observes=True),
-    'words': Row(words),
+MASKS: dict[str, MaskRow] = {
+    'uniform': MaskRow(uniform),
+    'rarity': MaskRow(rarity),
+    'loss': MaskRow(running_loss, observes=True),
+    'words': MaskRow(words),
 }
 
 
