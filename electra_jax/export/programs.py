@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.core.batch import Batch
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.inference.abilities import detect, embed
 from electra_jax.inference.opened import Opened
-from electra_jax.model.bind import Batch, Model, Params
+from electra_jax.model.bind import Model, Params
 from electra_jax.tokenizers.api import SpecialIds
 
 # R: tokens that an answer may go on from its start; S: starts of a beam search; T: ends of each

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.core.batch import Batch
 from electra_jax.core.errors import CheckpointError, UserError
 from electra_jax.interop import files, huggingface, probes
 from electra_jax.interop.checkpoint import Checkpoint
-from electra_jax.model.bind import Batch, Model, Params, bind
+from electra_jax.model.bind import Model, Params, bind
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.runtime import compiled
 from electra_jax.tokenizers.api import Tokenizer

@@ -1,13 +1,14 @@
 """The networks as pure functions of their parameters; nothing else runs the flax modules."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.batch import TEXT_ARRAYS, Batch
 from electra_jax.model import images
 from electra_jax.model.decoder import Encoder, TextHead
 from electra_jax.model.electra import Electra
@@ -15,9 +16,6 @@ from electra_jax.model.task_heads import HEADS, HeadShape
 from electra_jax.ops.vocab_softmax import SoftmaxInputs
 
 Params = dict[str, Any]  # nested dict of float32 arrays
-# 'tokens', 'documents', 'positions', 'types': int32 [B, L]; of a model of images perhaps 'pixels'
-# (`model.images`).
-Batch = Mapping[str, jax.Array]
 Key = jax.Array | None  # of dropout; None switches dropout off
 
 
@@ -125,7 +123,7 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
     def pure(method: Callable) -> Callable[..., Any]:
         def run(params: Params, batch: Batch, *arguments: Any) -> Any:
             *others, dropout_key = arguments
-            read = {name: batch[name] for name in _TEXT}
+            read = {name: batch[name] for name in TEXT_ARRAYS}
             if model.image_size is not None and images.PIXELS in batch:
                 read[images.PIXELS] = batch[images.PIXELS]
             return _apply(electra, params, dropout_key, read, *others, method=method)
@@ -192,11 +190,8 @@ def _apply(module: Any, params: Params, dropout_key: Key, *arguments: Any, **how
     return module.apply({'params': params}, *arguments, rngs=rngs, **how)
 
 
-_TEXT = ('tokens', 'documents', 'positions', 'types')  # what the networks read of a batch
-
-
 def _blank(model: ModelConfig) -> Batch:
-    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in _TEXT}
+    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in TEXT_ARRAYS}
     if model.image_size is None:
         return batch
     shape = (1, model.image_size, model.image_size, images.COLOURS)

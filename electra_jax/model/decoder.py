@@ -7,7 +7,7 @@ that its parameters can start from those of an encoder of the same width.
 # Q: hypotheses of a row; R: tokens of an answer; S also: slots of a cache.
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from flax import linen as nn
 from electra_jax.config import shapes
 from electra_jax.config.settings import ModelConfig
 from electra_jax.config.shapes import EncoderShape
+from electra_jax.core.batch import Batch
 from electra_jax.core.dims import constrain, lift
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.embeddings import Embeddings
@@ -38,7 +39,6 @@ from electra_jax.ops.dropout import Drop
 from electra_jax.ops.sight import Sight
 from electra_jax.ops.vocab_softmax import SoftmaxInputs, token_logits, vocab_logits
 
-Batch = Mapping[str, jax.Array]
 Params = dict[str, Any]
 
 

@@ -1,7 +1,6 @@
 """Generator and discriminator around one embedding block; docs/design.md: why Flax Linen."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +8,13 @@ from flax import linen as nn
 
 from electra_jax.config import shapes
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.batch import Batch
 from electra_jax.core.dims import constrain
 from electra_jax.model import images
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder, Stack
 from electra_jax.model.heads import DiscriminatorHead, LogitHead, SoftmaxHead, WordHead
 from electra_jax.ops.vocab_softmax import SoftmaxInputs
-
-Batch = Mapping[str, jax.Array]
 
 
 class Electra(nn.Module):

@@ -7,17 +7,14 @@ for each row under PIXELS, or it has none and is read as text: which of both is 
 is traced.
 """
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.batch import Batch
 
 PIXELS = 'pixels'  # of a batch: uint8 [B, size, size, COLOURS]
 COLOURS = 3  # red, green, blue
-
-Batch = Mapping[str, jax.Array]
 
 
 def side(model: ModelConfig) -> int:

@@ -9,13 +9,14 @@ mean of its tokens, 'modernbert_cls' ones from its first token.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.batch import Batch
 from electra_jax.core.dims import constrain, lift
 from electra_jax.model.decoder import DecoderShape
 from electra_jax.model.heads import DiscriminatorHead
@@ -26,7 +27,6 @@ from electra_jax.ops.activations import gelu, softmax
 # Q: texts of a row that do not see each other
 
 Outputs = dict[str, jax.Array]
-Batch = Mapping[str, jax.Array]
 
 MASKED = -1000.0  # added to the logit of a token that can be no answer (electra, qa_tasks.py)
 SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_tasks.py)

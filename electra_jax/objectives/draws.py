@@ -6,10 +6,10 @@ import jax
 
 from electra_jax.config.resolve import highest_mask_rate
 from electra_jax.config.settings import Config, ObjectiveConfig
+from electra_jax.core.batch import Batch
 from electra_jax.core.trees import Tree
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import (
-    Batch,
     Draw,
     Draws,
     Inputs,

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import Config
-from electra_jax.model.bind import Batch, Key, Model, Params
+from electra_jax.core.batch import Batch
+from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives.definition import Objective, Vocabulary
 from electra_jax.objectives.draws import mask_rate
 from electra_jax.objectives.electra import Forward, Results, detection, make_forward

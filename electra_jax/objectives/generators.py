@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.core.batch import Batch
 from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives.definition import Metrics, Vocabulary
-from electra_jax.objectives.inputs import Batch, Inputs, Step
+from electra_jax.objectives.inputs import Inputs, Step
 from electra_jax.objectives.masks import table as masks
 from electra_jax.ops import corrupt, vocab_head
 from electra_jax.ops.vocab_softmax import Prediction, SoftmaxInputs

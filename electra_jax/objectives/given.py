@@ -59,12 +59,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config
+from electra_jax.core.batch import Batch
 from electra_jax.core.errors import ConfigError
 from electra_jax.core.trees import Tree
 from electra_jax.model.bind import Key, Params, vocab_rows
 from electra_jax.objectives import table
 from electra_jax.objectives.definition import LossAndMetrics, Objective, Vocabulary
-from electra_jax.objectives.inputs import Batch, Draws, Inputs, Step, from_draws
+from electra_jax.objectives.inputs import Draws, Inputs, Step, from_draws
 from electra_jax.ops.corrupt import Masked
 
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from electra_jax.core.batch import Batch
 from electra_jax.core.trees import Tree
 from electra_jax.ops import corrupt
 from electra_jax.ops.corrupt import Masked
 from electra_jax.tokenizers.api import SpecialIds
 
-Batch = Mapping[str, jax.Array]
 Step = jax.Array | int
 
 

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config
+from electra_jax.core.batch import Batch
 from electra_jax.core.trees import Tree
 from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators
 from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
 from electra_jax.objectives.draws import make_draw, uniforms
 from electra_jax.objectives.electra import Forward, Results
-from electra_jax.objectives.inputs import Batch, Inputs, Step
+from electra_jax.objectives.inputs import Inputs, Step
 from electra_jax.ops import vocab_softmax
 
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from electra_jax.config import checks, kernels
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
+from electra_jax.core.batch import TEXT_ARRAYS
 from electra_jax.data import pipeline
 from electra_jax.model.bind import bind
 from electra_jax.objectives import table
@@ -24,8 +25,7 @@ from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.train import state, step
 
-BATCH = ('tokens', 'documents', 'positions', 'types')  # int32 [B, L] each
-READ = (*BATCH, pipeline.PIXELS)  # what a step may read
+READ = (*TEXT_ARRAYS, pipeline.PIXELS)  # what a step may read
 
 
 class Program(NamedTuple):
@@ -150,7 +150,7 @@ def abstract_batch(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and shardings of what the program's step takes."""
     config = program.config
     B, L = config.batch_size, config.data.row_length
-    blank = dict.fromkeys(BATCH, np.zeros((B, L), np.int32)) | blank_images(config, B)
+    blank = dict.fromkeys(TEXT_ARRAYS, np.zeros((B, L), np.int32)) | blank_images(config, B)
     return {
         name: jax.ShapeDtypeStruct(
             x.shape, x.dtype, sharding=rules.batch_sharding(program.mesh, x.shape)

@@ -15,13 +15,13 @@ from jax.sharding import Mesh
 
 from electra_jax.config.settings import Config, OptimizerConfig
 from electra_jax.core import rng
+from electra_jax.core.batch import Batch
 from electra_jax.core.trees import Tree, named_leaves
 from electra_jax.optim import schedules
 from electra_jax.parallel import rules
 from electra_jax.train.health import SKIPPED, is_good
 from electra_jax.train.state import TrainState
 
-Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
 Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int | None, Tree], Any]
 Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.core.batch import Batch
 from electra_jax.core.trees import Tree
 from electra_jax.objectives.definition import Metrics
-from electra_jax.objectives.inputs import Batch, Inputs
+from electra_jax.objectives.inputs import Inputs
 from electra_jax.ops.vocab_softmax import Prediction
 
 _TINY = float(np.finfo(np.float32).tiny)

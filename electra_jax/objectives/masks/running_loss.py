@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import Config
+from electra_jax.core.batch import Batch
 from electra_jax.core.trees import Tree
 from electra_jax.objectives.definition import Metrics, Vocabulary
-from electra_jax.objectives.inputs import Batch, Inputs
+from electra_jax.objectives.inputs import Inputs
 from electra_jax.objectives.masks.rule import MaskRule, by_weight
 from electra_jax.ops.vocab_softmax import Prediction
 

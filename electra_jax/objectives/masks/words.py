@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import Config
+from electra_jax.core.batch import Batch
 from electra_jax.core.errors import ConfigError
 from electra_jax.core.trees import Tree
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.objectives.inputs import Batch
 from electra_jax.objectives.masks.rule import MaskRule
 
 
