@@ -115,6 +115,8 @@ def shortened(words: list[str]) -> list[str]:
         is_named = 'tokenizer.path' in line or 'vocab_size' in line
         return settings(*_CORPUS, *([] if is_named else ['data.tokenizer.vocab_size=120']))
     if words[0] == 'sweep' and '--compare' not in words:
+        if 'configs/finetune/' in line:
+            return [*words, '--set', *_TASK]
         # Recipes of two stages name the embedding's size, which is therefore left as it is.
         sizes = [one for one in _SIZES if 'embedding' not in one]
         return [*words, '--set', *_RUN, *sizes, *_CORPUS, _TEXT, 'data.tokenizer.vocab_size=120']
