@@ -9,13 +9,14 @@ The pipeline is three steps that every runner has, and gives nothing back: what 
 from the folder.
 """
 
+import difflib
 import pathlib
 import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import dask_cluster, sources, workers
+from electra_jax.corpus import dask_cluster, messages, sources, workers
 
 _SHORT_NAMES = dict.fromkeys(('dask', 'daskrunner'), dask_cluster.RUNNER)
 
@@ -47,9 +48,9 @@ def _read(options: str | None) -> Any:
     """The options as Beam has them, with what we set for the runner."""
     try:
         # Imported here, because a build on one machine does not need it and it takes seconds.
-        import apache_beam  # noqa: F401
-        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-        from apache_beam.runners import runner
+        with messages.without('root', 'apitools not found'):  # BigQuery has no part in a corpus
+            import apache_beam  # noqa: F401
+        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise DataError(
             "data.runner is 'beam', which needs Apache Beam: type pip install -e '.[beam]' (the "
@@ -59,7 +60,8 @@ def _read(options: str | None) -> Any:
         dask_cluster.add_options()
     try:
         read = PipelineOptions(shlex.split(options or ''))
-        read.get_all_options()  # only this reads the words
+        # Only this reads the words; a pipeline warns of those that are unknown.
+        read.get_all_options(retain_unknown_options=True)
     except (ValueError, SystemExit) as error:  # an unclosed quote; argparse gives up
         raise ConfigError(
             f'data.runner_options is {options!r}: it is read as the words of a command line, such '
@@ -68,13 +70,32 @@ def _read(options: str | None) -> Any:
     if not (name := _runner(read)):
         return read
     if name == dask_cluster.RUNNER:
-        dask_cluster.complete(read)
-    read.view_as(StandardOptions).runner = name
+        # Our own error names what is unknown.
+        with messages.without('apache_beam.options.pipeline_options', 'Discarding'):
+            dask_cluster.complete(read)
+    _set_runner(read, name)
+    return read
+
+
+def _set_runner(options: Any, name: str) -> None:
+    """Sets the runner, which must be one that is known and installed."""
+    from apache_beam.options.pipeline_options import StandardOptions
+    from apache_beam.runners import runner
+
+    options.view_as(StandardOptions).runner = name
     try:
         runner.create_runner(name)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise ConfigError(f'data.runner_options is {options!r}: {error}') from error
-    return read
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f'--runner={name} in data.runner_options: {error}') from error
+    except ValueError as error:
+        dask = dask_cluster.RUNNER.rpartition('.')[2]  # which Beam does not list
+        known = sorted({*StandardOptions.KNOWN_RUNNER_NAMES, dask})
+        close = difflib.get_close_matches(name, known, n=1)
+        raise ConfigError(
+            f'--runner={name} in data.runner_options is no runner of Beam'
+            f'{f"; did you mean {close[0]}?" if close else ""}; allowed: {", ".join(known)}, or '
+            'the whole name of a class, with its modules'
+        ) from error
 
 
 def _runner(options: Any) -> str | None:

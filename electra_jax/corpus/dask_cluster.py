@@ -4,11 +4,13 @@ A scheduler that does not answer, a worker without the package, or a folder that
 see would otherwise end a build in its middle, or let it wait for ever.
 """
 
+import argparse
 import contextlib
 import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -109,7 +111,9 @@ def complete(options: Any) -> None:
 
     unknown = {*options.get_all_options(retain_unknown_options=True)} - {*options.get_all_options()}
     if unknown:
-        known = (f'--dask_{name}' for name in ('client_address', 'scheduler_file', 'npartitions'))
+        parser = argparse.ArgumentParser(add_help=False)
+        DaskOptions._add_argparse_args(parser)
+        known = re.findall(r'--\w+', parser.format_usage())
         raise ConfigError(
             f'data.runner_options has --{min(unknown)}, which no option of Beam is called; those '
             f'of Dask are {", ".join(known)}'
@@ -142,6 +146,8 @@ def _client(options: Any) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of versions that differ, which are examined
+            if 'address' in words:  # Dask would try a name that is unknown until its time is over
+                distributed.comm.resolve_address(words['address'])
             client = distributed.Client(**words, set_as_default=False)
     except (OSError, ValueError) as error:
         where = words.get('address') or words.get('scheduler_file') or 'the configured address'

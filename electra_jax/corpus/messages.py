@@ -1,6 +1,8 @@
-"""What a build prints at its end, and why there may be nothing to build."""
+"""What a build prints at its end, why nothing may be built, and which logs are left out."""
 
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 
 from electra_jax.config import settings as schema
 from electra_jax.core.complaints import Complaints, counted
@@ -94,3 +96,17 @@ def cause(unknown: Unknown, tokenizer: api.Tokenizer, config: schema.TokenizerCo
         f'the letters of this text need more than {tokenizer.vocab_size:,} pieces: type a larger '
         f'{setting}.vocab_size'
     )
+
+
+@contextlib.contextmanager
+def without(logger: str, beginning: str = '') -> Iterator[None]:
+    """Leaves out the logger's records that begin so: noise, or what an error of ours reports."""
+
+    def keeps(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(beginning)
+
+    logging.getLogger(logger).addFilter(keeps)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).removeFilter(keeps)

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import subprocess
 import sys
 
 import pytest
@@ -75,6 +76,13 @@ def test_what_a_worker_refuses_is_reported(config, tmp_path):
         file.write('\n{"no": 1}\n')
     with pytest.raises(errors.DataError, match=r"c\.jsonl, line 31: there is no field 'text'"):
         on_beam(config)
+
+
+def test_beam_is_imported_without_a_warning_of_what_it_lacks():
+    pytest.importorskip('apache_beam', reason="needs the extra 'beam'")
+    program = f"from electra_jax.corpus import beam; beam.check('{LOCAL}')"  # where it is the first
+    done = subprocess.run([sys.executable, '-c', program], check=True, capture_output=True)
+    assert not done.stderr, done.stderr
 
 
 @pytest.mark.parametrize('options', ['--runner="x', '--runner'])

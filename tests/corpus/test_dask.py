@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -233,12 +234,29 @@ def test_a_scheduler_that_is_not_there_is_reported(config):
             '--dask_client_adress',
         ),
         ('--runner=dask --dask_scheduler_file=/no', errors.DataError, '=/no .* is not there'),
-        ('--runner=DaskRuner', errors.ConfigError, 'DaskRuner'),
+        ('--runner=DaskRuner', errors.ConfigError, 'DaskRuner in .*mean DaskRunner'),
     ],
 )
-def test_options_that_name_no_cluster_are_refused(config, options, error, words):
+def test_options_that_name_no_cluster_are_refused(config, options, error, words, caplog):
     with pytest.raises(error, match=words):
         on_dask(config, options, 'unnamed')
+    assert not caplog.records, 'Beam warned of what the error says'
+
+
+def test_the_page_and_the_error_name_the_same_options(config):
+    page = pathlib.Path(__file__).parents[2] / 'docs/how-to/clusters.md'
+    rows = re.findall(r'^\| `(--dask_\w+)', page.read_text(), re.MULTILINE)
+    with pytest.raises(errors.ConfigError) as refused:
+        on_dask(config, '--runner=dask --dask_address=tcp://a:1', 'unnamed')
+    assert sorted(rows) == sorted(str(refused.value).partition('of Dask are ')[2].split(', '))
+
+
+def test_a_host_that_is_unknown_is_reported_at_once(config):
+    options = '--runner=DaskRunner --dask_client_address=tcp://no.such.host.invalid:8786'
+    began = time.monotonic()
+    with pytest.raises(errors.DataError, match=r'at tcp://no\.such\.host.*\[Errno'):
+        on_dask(config, options, 'unreachable')
+    assert time.monotonic() - began < 20, "Dask's own timeout is 30 seconds"
 
 
 def test_each_piece_is_a_task_unless_it_is_typed_otherwise():
