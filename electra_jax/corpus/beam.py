@@ -115,7 +115,7 @@ def run_pieces(
 
     Raises:
         ConfigError: the options cannot be read.
-        DataError: a piece could not be built, or Beam is not installed.
+        DataError: a piece could not be built, Beam is not installed, or the cluster is gone.
     """
     options = context.config.runner_options
     pipeline_options = _read(options)
@@ -123,26 +123,22 @@ def run_pieces(
 
     to_do = list(pieces)
     pipeline = beam.Pipeline(options=pipeline_options)
-    try:
-        with pipeline:
-            (
-                pipeline
-                | 'Pieces' >> beam.Create(to_do)
-                # Else a runner may fuse both steps and build everything where it was listed.
-                | 'SpreadOut' >> beam.Reshuffle()
-                | 'Build' >> beam.FlatMap(_build, context)
-            )
-    except Exception as error:  # each runner wraps what a worker raised in its own way
-        raise DataError(
-            f'Beam could not build all pieces: {_reason(error)}; those that are finished stay, and '
-            'the same command continues (data.runner_options: '
-            f'{options or "none, so Beam runs on this machine"})'
-        ) from error
-    finally:
-        # Beam leaves it open; what Dask's workers have not begun is dropped with it.
-        client = getattr(getattr(pipeline, 'result', None), 'client', None)
-        if client is not None:
-            client.close()
+    with dask_cluster.watched(pipeline):
+        try:
+            with pipeline:
+                (
+                    pipeline
+                    | 'Pieces' >> beam.Create(to_do)
+                    # Else a runner may fuse both steps and build everything where it was listed.
+                    | 'SpreadOut' >> beam.Reshuffle()
+                    | 'Build' >> beam.FlatMap(_build, context)
+                )
+        except Exception as error:  # each runner wraps what a worker raised in its own way
+            raise DataError(
+                f'Beam could not build all pieces: {_reason(error)}; those that are finished stay, '
+                'and the same command continues (data.runner_options: '
+                f'{options or "none, so Beam runs on this machine"})'
+            ) from error
     for piece in to_do:
         sidecar = context.read(piece)
         if sidecar is None:

@@ -11,13 +11,17 @@ import os
 import pathlib
 import platform
 import re
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from electra_jax.core import files
 from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.corpus import messages
+from electra_jax.runtime import terminal
 
+_WATCH_SECONDS = 10.0  # between two looks at the workers while they build
 RUNNER = 'apache_beam.runners.dask.dask_runner.DaskRunner'  # Beam has no shorter name for it
 SHARED_NAME = '.shared'  # of the file by which workers know the folder
 _ADDRESS = '--dask_client_address=tcp://HOST:8786'
@@ -131,6 +135,53 @@ def complete(options: Any) -> None:
         )
     if not (typed.npartitions or typed.partition_size):
         typed.partition_size = 1
+
+
+@contextlib.contextmanager
+def watched(pipeline: Any) -> Iterator[None]:
+    """Reports what becomes of the cluster on which a pipeline of Beam runs within this context.
+
+    It prints that all workers are gone, and at the end closes the connection, which Beam leaves
+    open: what the workers have not begun is dropped with it. Nothing is done on other runners.
+
+    Raises:
+        DataError: the scheduler is gone or restarted, which Beam takes for the end of the work.
+    """
+    over = threading.Event()
+    thread = threading.Thread(target=_report_no_workers, args=(pipeline, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        result: Any = getattr(pipeline, 'result', None)
+        if client := getattr(result, 'client', None):
+            dropped = any(future.status == 'cancelled' for future in result.futures)
+            gone, address = client.status != 'running', client.scheduler.address
+            with messages.without('distributed.client'):  # a traceback of its try to reconnect
+                client.close()
+            if dropped:
+                what = 'is gone: start it and its workers again, and' if gone else 'was restarted:'
+                raise DataError(
+                    f'the Dask scheduler at {address} {what} type the same command; finished '
+                    'pieces are kept'
+                )
+
+
+def _report_no_workers(pipeline: Any, over: threading.Event) -> None:
+    """Prints, each time that it happens, that the cluster of a pipeline has no workers any more."""
+    had = True
+    while not over.wait(_WATCH_SECONDS):
+        client = getattr(getattr(pipeline, 'result', None), 'client', None)
+        if client is None or client.status != 'running':
+            continue
+        with contextlib.suppress(Exception):  # of a connection that ends, which `watched` reports
+            had, had_before = bool(client.nthreads()), had
+            if had_before and not had:
+                terminal.ERR.print(
+                    f'the Dask scheduler at {client.scheduler.address} has no workers any more, '
+                    f'and the build waits for some; on each machine type: {_START}'
+                )
 
 
 @contextlib.contextmanager

@@ -214,6 +214,56 @@ def test_workers_that_cannot_build_are_refused(config, tmp_path):
     assert not pathlib.Path(config.path).with_name('none').exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('goes', ['is gone: start it', 'was restarted: type'])
+def test_a_scheduler_that_goes_away_is_reported(config, tmp_path, caplog, goes):
+    folder = pathlib.Path(config.path).with_name(goes[:7])
+
+    def end_when_a_piece_is_built(cluster: Cluster) -> None:
+        wait_for(lambda: list(folder.glob('pieces/*.json')))
+        if 'gone' in goes:
+            cluster.processes['scheduler'].kill()
+        else:
+            with distributed.Client(scheduler_file=f'{tmp_path}/scheduler.json') as client:
+                client.restart(wait_for_workers=False)
+
+    with running(tmp_path) as cluster:
+        cluster.start_worker('one')
+        thread = threading.Thread(target=end_when_a_piece_is_built, args=(cluster,))
+        thread.start()
+        with pytest.raises(errors.DataError, match=rf'the Dask scheduler at tcp:\S+ {goes}'):
+            on_dask(config, cluster.options, folder.name)
+        thread.join()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert list(folder.glob('pieces/*.json'))
+
+
+@pytest.mark.slow
+def test_workers_that_are_all_gone_are_reported_once(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(dask_cluster, '_WATCH_SECONDS', 0.1)
+    folder, reported = pathlib.Path(config.path).with_name('waits'), 'has no workers any more'
+    err = []
+
+    def is_reported() -> bool:
+        err.append(capsys.readouterr().err)
+        return reported in ''.join(err)
+
+    def replace_the_worker(cluster: Cluster) -> None:
+        wait_for(lambda: list(folder.glob('pieces/*.json')))
+        cluster.processes['one'].kill()
+        wait_for(is_reported)
+        cluster.start_worker('two')
+
+    with running(tmp_path) as cluster:
+        cluster.start_worker('one')
+        thread = threading.Thread(target=replace_the_worker, args=(cluster,))
+        thread.start()
+        there = on_dask(config, cluster.options, folder.name)
+        thread.join()
+    assert ''.join([*err, capsys.readouterr().err]).count(reported) == 1
+    assert there.shards['train']
+
+
 def test_a_scheduler_that_is_not_there_is_reported(config):
     with socket.socket() as unused:
         unused.bind(('127.0.0.1', 0))
