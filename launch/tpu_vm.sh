@@ -115,7 +115,7 @@ run() {
   [[ ${#arguments[@]} -gt 0 ]] || fail 'name the recipe: -- --config=configs/small.py --workdir=...'
   # What messages tell to type again.
   local again="launch/tpu_vm.sh run --name=$name --zone=$zone${project:+ --project=$project} --"
-  on_workers all "if [ ! -e electra_jax ]; then\
+  on_workers all "if [ ! -e electra_jax/launch/on_worker.sh ]; then\
  echo 'error: nothing is installed here: launch/tpu_vm.sh setup comes before run' >&2; exit 2; fi;\
  export ELECTRA_SCRIPT=${again@Q} &&\
  bash electra_jax/launch/on_worker.sh run ${arguments[*]@Q}"

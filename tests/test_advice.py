@@ -948,6 +948,8 @@ UNTRIED = {
         ('train/trackers.py', ', which is not installed: type pip install -e'),
     ),
     'It needs a cluster, or Apache Beam at least; tests/corpus/test_dask.py has both.': (
+        ('corpus/beam.py', ' in data.runner_options is no runner of Beam'),
+        ('corpus/beam.py', ' in data.runner_options: '),
         ('corpus/dask_cluster.py', '--dask_client_address=tcp://HOST:8786'),
         ('corpus/dask_cluster.py', 'dask worker tcp://HOST:8786 --nworkers=auto'),
         ('corpus/dask_cluster.py', 'names Dask, which is not installed ('),

@@ -145,16 +145,16 @@ class ObjectiveConfig:
     temperature: float = setting(1.0, at_least=0.01)
     # Temperature at the end; None: the same throughout.
     temperature_end: float | None = setting(None, at_least=0.01)
-    # How it gets there: after temperature_decay 'linear' has temperature_end, and 'exponential' has
-    # 1 / e of the distance left.
+    # How the temperature falls: after temperature_decay 'linear' has temperature_end, and
+    # 'exponential' has 1 / e of the distance left.
     temperature_shape: str = setting('linear', choices=('linear', 'exponential'))
-    # Share of total_steps that temperature_shape counts by.
+    # Share of total_steps, for temperature_shape.
     temperature_decay: float = setting(0.6, at_least=0.001, at_most=1)
     # Train the discriminator alone (Fast-ELECTRA): weight decay does not move the generator either.
     freeze_generator: bool = setting(False)
     # 'two_stage': length of stage 1; None: half the run.
     generator_steps: int | None = setting(None, at_least=1)
-    # The same as a share of the run, which alone has a meaning with `minutes` and `petaflop`.
+    # 'two_stage': length of stage 1 as a share of the run, which `minutes` and `petaflop` need.
     generator_share: float | None = setting(None, at_least=0.001, at_most=0.999)
     # 'teams': words to select from, the original included.
     num_candidates: int = setting(5, at_least=2, at_most=1000)
@@ -204,7 +204,7 @@ class DataConfig:
     document_ends: str = setting('blank_line', choices=('blank_line', 'file'))
     # Torn files and JSON lines: 'error' ends the build, 'skip' leaves them out and counts them.
     on_bad_text: str = setting('error', choices=('error', 'skip'))
-    # The same of rows of a task that cannot be used.
+    # Bad rows of a task: 'error' ends the run, 'skip' leaves them out and counts them.
     on_bad_row: str = setting('error', choices=('error', 'skip'))
     # What builds shards: 'local' (processes here) or 'beam' (extra 'beam').
     runner: str = setting('local', choices=('local', 'beam'))

@@ -1,9 +1,8 @@
 """Randomness by position, not by history: a stream's key is fold_in(fold_in(root, step), stream).
 
 A run that resumes at step k therefore draws what an uninterrupted run draws there, the checkpoint
-holds no random state, and no stream can disturb another. A
-stream's key may be folded further, and an evaluation has a root of its own, from its batch's number
-instead of the seed.
+holds no random state, and no stream can disturb another. A stream's key may be folded further, and
+an evaluation has a root of its own, from its batch's number instead of the seed.
 """
 
 import jax

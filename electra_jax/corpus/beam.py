@@ -73,6 +73,8 @@ def _read(options: str | None) -> Any:
         # Our own error names what is unknown.
         with messages.without('apache_beam.options.pipeline_options', 'Discarding'):
             dask_cluster.complete(read)
+    else:
+        read.get_all_options()  # warns of unknown ones before anything is built
     _set_runner(read, name)
     return read
 

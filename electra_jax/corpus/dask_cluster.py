@@ -150,22 +150,30 @@ def watched(pipeline: Any) -> Iterator[None]:
     over = threading.Event()
     thread = threading.Thread(target=_report_no_workers, args=(pipeline, over), daemon=True)
     thread.start()
+    is_stopped = False
     try:
         yield
+    except (KeyboardInterrupt, SystemExit):  # which an error of the cluster must not replace
+        is_stopped = True
+        raise
     finally:
         over.set()
-        result: Any = getattr(pipeline, 'result', None)
-        if client := getattr(result, 'client', None):
-            dropped = any(future.status == 'cancelled' for future in result.futures)
-            gone, address = client.status != 'running', client.scheduler.address
-            with messages.without('distributed.client'):  # a traceback of its try to reconnect
-                client.close()
-            if dropped:
-                what = 'is gone: start it and its workers again, and' if gone else 'was restarted:'
-                raise DataError(
-                    f'the Dask scheduler at {address} {what} type the same command; finished '
-                    'pieces are kept'
-                )
+        if (problem := _closed(getattr(pipeline, 'result', None))) and not is_stopped:
+            raise DataError(problem)
+
+
+def _closed(result: Any) -> str:
+    """Closes the connection to the cluster; what became of its scheduler, '': nothing."""
+    client = getattr(result, 'client', None)
+    if client is None:
+        return ''
+    dropped = any(future.status == 'cancelled' for future in result.futures)
+    gone, address = client.status != 'running', client.scheduler.address
+    with messages.without('distributed.client'):  # a traceback of its try to reconnect
+        client.close()
+    what = 'is gone: start it and its workers again, and' if gone else 'was restarted:'
+    lost = f'the Dask scheduler at {address} {what} type the same command; finished pieces are kept'
+    return lost if dropped else ''
 
 
 def _report_no_workers(pipeline: Any, over: threading.Event) -> None:

@@ -74,23 +74,23 @@ def run(
 def pretrain(run: Run, clock: Clock) -> None:
     """Trains from the newest checkpoint, or from step 0, to the end."""
     config, program = run.config, run.program
-    checkpoints = open_checkpoints(run)
-    batches = texts.training_batches(run.text, program)
-    flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
-    held_out = texts.held_out_batches(run.text, program)
-    newest = checkpoints.latest()
-    health = Health(
-        config.health,
-        run.folder,
-        _of_a_dump(config, run.folder),
-        checkpoints.latest,
-        program.objective.warning_signs,
-        config.optimizer.warmup_steps,
-        program.objective.other_losses,
-    )
-    means = Means(program.objective.metrics_after)
     # A preemption may come while a checkpoint is read, and is no failure.
     with signals.stop_signals(lambda: True):
+        checkpoints = open_checkpoints(run)
+        batches = texts.training_batches(run.text, program)
+        flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
+        held_out = texts.held_out_batches(run.text, program)
+        newest = checkpoints.latest()
+        health = Health(
+            config.health,
+            run.folder,
+            _of_a_dump(config, run.folder),
+            checkpoints.latest,
+            program.objective.warning_signs,
+            config.optimizer.warmup_steps,
+            program.objective.other_losses,
+        )
+        means = Means(program.objective.metrics_after)
         state, before = load_state(run, checkpoints, batches, health, means)
     workdir.describe(run.folder, config, _facts(run, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)

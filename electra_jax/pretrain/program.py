@@ -95,8 +95,8 @@ def build_program(
             now = config if lengths is None else schedules.with_lengths(config, lengths)
             # Built again while a step is traced: mask rate and temperature follow lengths that are
             # arguments of the step. The `objective` above keeps the lengths of `config`; where the
-            # run gets another length, `job.correct` replaces what follows from them in it:
-            # `metrics_after` and `other_losses`.
+            # run gets another length, `job.correct` hands the new `metrics_after` and
+            # `other_losses` to what uses them.
             one = table.build(now, vocabulary)
             problem = step.Problem(one.draw, one.loss, one.prepare, one.alone, one.remember)
             update = optimizer.build(now, abstract_state.params)

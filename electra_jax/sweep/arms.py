@@ -54,7 +54,12 @@ def compare(arm: Arm, other: Arm, metric: str, floor: float) -> str:
     ahead = statistics.fmean(ours) - statistics.fmean(theirs)
     if abs(ahead) <= limit:
         return 'alike'
-    return 'better' if (ahead > 0) == (rank.direction(metric) == 'higher') else 'worse'
+    return 'better' if (ahead > 0) == (direction(metric) == 'higher') else 'worse'
+
+
+def direction(metric: str) -> str:
+    """Which values of a column are better, as `rank.direction`; a name without '/' is a task's."""
+    return rank.direction(metric) if '/' in metric else 'higher'
 
 
 def of_sweep(

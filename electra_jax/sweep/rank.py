@@ -36,15 +36,13 @@ def choose(runs: Sequence[Shown]) -> str:
 def direction(metric: str) -> str:
     """Which values of a metric are better: 'lower', 'higher', or '' where neither is.
 
-    Names without a group are those of tasks and of their medians, of which the higher are better.
-
     >>> direction('eval/mlm_loss'), direction('train/loss'), direction('eval/fake_rate')
     ('lower', 'lower', '')
-    >>> direction('median'), direction('sst2')
-    ('higher', 'higher')
+    >>> direction('median'), direction('mean'), direction('standard deviation')
+    ('higher', 'higher', '')
     """
     key = metric_table.key_of(metric)
-    if '/' not in metric or (key and METRICS[key].better == 'higher'):
+    if metric in ('median', 'mean') or (key and METRICS[key].better == 'higher'):
         return 'higher'
     is_loss = metric.endswith('loss') and 'unigram' not in metric
     return 'lower' if is_loss or (key and METRICS[key].better == 'lower') else ''

@@ -142,6 +142,8 @@ def write(
     lines = _of_runs(runs, names, rows, best)
     if settings:
         lines[0] += ['seeds', 'standard deviation over seeds']
+        for line in lines[1:]:  # a run is of one seed
+            line += ['', '']
         lines += _of_settings(runs, names, settings, top, metric)
     with (folder / 'table.csv').open('w', newline='') as file:
         csv.writer(file).writerows(lines)

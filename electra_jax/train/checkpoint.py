@@ -11,8 +11,9 @@
              checkpoint that the run started from had read
     checksums.json  of all these files (`seals`)
 
-The first three are the fields of `TrainState`. `loop._save` adds data/; about/ is made once a start
-(`about` in `pretrain/text.py`, and `pretrain/job.py`) and stored in every checkpoint.
+The first three hold the fields of `TrainState`. `loop._save` adds data/; about/ is made at a start
+(`about` in `pretrain/text.py`, and `pretrain/job.py`; a run of `minutes` may correct its config)
+and stored in every checkpoint.
 
 Nothing about randomness is saved: each key follows from the seed and the step (`core.rng`).
 A checkpoint to start other runs from has params/ and about/ only.
@@ -55,7 +56,7 @@ class Then(NamedTuple):
     line: str = ''  # where it goes on: a sentence about how, to be printed
 
 
-END = Then(ends=True)
+ENDS_RUN = Then(ends=True)
 _CONTINUE = Then(False, 'Training continues; the next checkpoint is tried when it is due.')
 _SAVE_THE_END = Then(False, 'The end of the run is saved now.')
 
@@ -85,7 +86,7 @@ class Checkpoints:
         """
         self._folder, self._config, self._report = folder, checkpoint_config, report
         # After any save but the last.
-        self.then = _CONTINUE if checkpoint_config.on_error == 'retry' else END
+        self.then = _CONTINUE if checkpoint_config.on_error == 'retry' else ENDS_RUN
         self._retry_seconds = retry_seconds
         newest = None
         if distributed.is_first():
@@ -144,7 +145,7 @@ class Checkpoints:
             return
         again = Then(False, f'It is tried again in {self._retry_seconds:g} s.')
         for attempt in range(1, _LAST_ATTEMPTS + 1):
-            then = again if attempt < _LAST_ATTEMPTS else END
+            then = again if attempt < _LAST_ATTEMPTS else ENDS_RUN
             self._start(step, items, then)
             self._wait(then)
             if step == self._newest:
@@ -177,7 +178,7 @@ class Checkpoints:
 
     def finish(self) -> None:
         """Waits until the save under way is on disk; raises CheckpointError where it is not."""
-        self._wait(END)
+        self._wait(ENDS_RUN)
 
     def close(self) -> None:
         """Finishes, and releases threads and files."""

@@ -14,7 +14,7 @@ from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.runtime import malloc
 from electra_jax.train import clock as clocks
-from electra_jax.train.checkpoint import END, Checkpoints
+from electra_jax.train.checkpoint import ENDS_RUN, Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.log import Log
@@ -167,7 +167,7 @@ def _save(tools: Tools, log: Log, number: int, state: TrainState, last: bool) ->
     if not log.flush():  # a full disk, for example; a checkpoint must not be ahead of its metrics
         tools.checkpoints.refuse(
             f'{log.path} cannot be written, so step {number} is not saved either.',
-            END if last else tools.checkpoints.then,
+            ENDS_RUN if last else tools.checkpoints.then,
         )
         return
     with tools.clock.during(clocks.SAVING):

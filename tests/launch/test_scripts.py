@@ -260,8 +260,7 @@ def test_slurm_dry_run_prints_all_it_would_do(at):
     assert lines[0] == ['cd', str(pathlib.Path.cwd())]
     assert lines[1:3] == [['source', 'launch/venv.sh'], ['use_venv', 'gpu']]
     assert ['export', 'SRUN_CPUS_PER_TASK=4'] in lines
-    again = 'sbatch --nodes=1 --gpus-per-node=8 --ntasks-per-node=8 launch/slurm.sbatch'
-    assert ['export', f'ELECTRA_SCRIPT={again}'] in lines
+    assert ['export', 'ELECTRA_SCRIPT=sbatch OPTIONS launch/slurm.sbatch'] in lines
     assert lines[-2] == [
         'srun', 'launch/stoppable.sh', 'python', '-m', 'electra_jax.main', '--config=c.py', 'a b'
     ]  # fmt: skip

@@ -157,6 +157,7 @@ def test_of_a_sweep_over_seeds_settings_are_compared_by_their_means(finished, tm
     with (tmp_path / 'out' / 'table.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['best'] for row in rows] == [''] * 9 + ['yes', '', '']
+    assert rows[0]['seeds'] == ''
     first = rows[9]
     assert (first['run'], first['rate'], first['seed'], first['seeds']) == ('rate=1', '1', '', '3')
     assert (first['eval/mlm_loss'], first['standard deviation over seeds']) == ('5.25', '0.25')
