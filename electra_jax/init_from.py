@@ -88,7 +88,8 @@ def load_start(config: Settings) -> Start:
         if config.data.tokenizer.path is None:
             raise ConfigError(
                 'config.init_from is not set: type --config.init_from=WORKDIR of a pre-trained '
-                'model. To train from scratch, --config.data.tokenizer.path=vocab.txt is needed'
+                'model. To train from scratch, add --config.init_network=none to that, which keeps '
+                'its shape and tokenizer; or --config.data.tokenizer.path=vocab.txt is needed'
             )
         tokenizer = tokenizers.open_tokenizer(config.data.tokenizer)
         return Start(None, {}, {}, None, tokenizer)

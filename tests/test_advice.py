@@ -884,7 +884,11 @@ CASES = {
     # Starting.
     'positions': Case(has_positions),
     'fewer_positions_than_the_checkpoint': Case(has_fewer_positions),
-    'from_nothing': Case(starts(), blanks={'WORKDIR': 'SELF/model', 'vocab.txt': 'SELF/vocab'}),
+    'from_nothing': Case(
+        starts(),
+        blanks={'WORKDIR': 'SELF/model', 'vocab.txt': 'SELF/vocab'},
+        other=('--config.init_network',),  # with the first one
+    ),
     'from_trials': Case(starts_from('trials/0', from_trials)),
     'a_model_that_was_not_fine_tuned': Case(starts_from('model', evaluated)),
     'parameters_alone': Case(starts_from('model', continued)),
