@@ -6,18 +6,22 @@ on a shared or mounted file system. `data.runner_options` names the runner; a to
 here, before.
 
 The pipeline is three steps that every runner has, and gives nothing back: what was built is read
-from the folder.
+from the folder, and counted there as it appears.
 """
 
+import contextlib
 import difflib
 import pathlib
 import shlex
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import dask_cluster, messages, sources, workers
 
+_LOOK_SECONDS = 2.0  # between two looks at the folder while pieces are built
 _SHORT_NAMES = dict.fromkeys(('dask', 'daskrunner'), dask_cluster.RUNNER)
 
 
@@ -109,7 +113,9 @@ def _runner(options: Any) -> str | None:
 
 
 def run_pieces(
-    pieces: Iterable[sources.Piece], context: workers.Context
+    pieces: Iterable[sources.Piece],
+    context: workers.Context,
+    done: Callable[[sources.Piece], None],
 ) -> Iterator[tuple[sources.Piece, workers.Sidecar]]:
     """Builds every piece, as `workers.run_pieces` does, on the runner of `data.runner_options`.
 
@@ -125,7 +131,7 @@ def run_pieces(
 
     to_do = list(pieces)
     pipeline = beam.Pipeline(options=pipeline_options)
-    with dask_cluster.watched(pipeline):
+    with dask_cluster.watched(pipeline), _counted(to_do, context, done) as uncounted:
         try:
             with pipeline:
                 (
@@ -148,7 +154,40 @@ def run_pieces(
                 f'piece {piece.index} was built, but is not in {context.folder} as seen from here: '
                 'data.path must be one folder on a file system that all workers share'
             )
+        if uncounted.pop(piece.index, None):
+            done(piece)
         yield piece, sidecar
+
+
+@contextlib.contextmanager
+def _counted(
+    pieces: Iterable[sources.Piece],
+    context: workers.Context,
+    done: Callable[[sources.Piece], None],
+) -> Iterator[dict[int, sources.Piece]]:
+    """Calls `done` with each piece soon after its file appears; yields the others, by number.
+
+    Runners report single elements each in its own way, or not at all.
+    """
+    left, over = {piece.index: piece for piece in pieces}, threading.Event()
+
+    def look() -> None:
+        seconds = _LOOK_SECONDS
+        while not over.wait(seconds):
+            began = time.monotonic()
+            with contextlib.suppress(OSError):  # of a network, which the build itself reports
+                for index in left.keys() & context.finished():
+                    done(left.pop(index))
+            # A list of many thousands takes long on a network: it must not be all that this does.
+            seconds = max(_LOOK_SECONDS, 10 * (time.monotonic() - began))
+
+    thread = threading.Thread(target=look, name='pieces', daemon=True)
+    thread.start()
+    try:
+        yield left
+    finally:
+        over.set()
+        thread.join()
 
 
 def _build(piece: sources.Piece, context: workers.Context) -> list[int]:

@@ -21,7 +21,7 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import metadata
 from typing import Any, TextIO
 
@@ -256,7 +256,7 @@ def _build(
     terminal.ERR.print(f'building {folder} from {data.source}, {total / 1e6:,.1f} MB')
     context = workers.Context(folder, tokenizer.hash, data, divide.largest_whole(data, size))
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
-        sidecars = _run_pieces(context, planned, bar)
+        sidecars = _run_pieces(context, planned, finished, bar)
     built = time.monotonic()
     if not sidecars:
         raise messages.no_rows(data, dict.fromkeys(build.COUNTS, 0), complaints)
@@ -375,7 +375,7 @@ def _no_training_text(
     return messages.no_rows(data, counts, complaints)
 
 
-# data.runner -> (pieces, context) to each piece with its sidecar.
+# data.runner -> (pieces, context, what to call with each when it is done) to each with its sidecar.
 RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, workers.Sidecar]]]] = {
     'local': workers.run_pieces,
     'beam': beam.run_pieces,
@@ -383,13 +383,20 @@ RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, workers.Sidecar]]
 
 
 def _run_pieces(
-    context: workers.Context, pieces: list[sources.Piece], bar: terminal.Progress
+    context: workers.Context,
+    pieces: list[sources.Piece],
+    before: Collection[int],
+    bar: terminal.Progress,
 ) -> list[workers.Sidecar]:
-    """The sidecars of all pieces, in order."""
+    """The sidecars of all pieces, in order; those of the numbers `before` are no part of speed."""
+
+    def done(piece: sources.Piece) -> None:
+        count = bar.skip if piece.index in before else bar.advance
+        count(piece.read_bytes / 1e6)
+
     sidecars: dict[int, workers.Sidecar] = {}
-    for piece, sidecar in RUNNERS[context.config.runner](pieces, context):
+    for piece, sidecar in RUNNERS[context.config.runner](pieces, context, done):
         sidecars[piece.index] = sidecar
-        bar.advance(piece.read_bytes / 1e6)
     if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
         raise DataError(
             f'data.source has become smaller since {context.folder} was begun; {workers.ELSEWHERE}'

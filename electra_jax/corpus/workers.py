@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import process
 from multiprocessing import connection
@@ -109,6 +109,11 @@ class Context:
             return None  # A kill cannot do this, a disk can. The piece is then built again.
         return sidecar if seal == self._seal(sidecar) else None
 
+    def finished(self) -> set[int]:
+        """The numbers of the pieces that have a sidecar, whole or damaged."""
+        names = os.listdir(self.folder / PIECES_FOLDER)
+        return {int(name.removesuffix('.json')) for name in names if name.endswith('.json')}
+
     def _seal(self, sidecar: Sidecar) -> str:
         text = self.tokenizer_hash + json.dumps(sidecar, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -137,11 +142,12 @@ def count(config: settings.DataConfig) -> int:
 
 
 def run_pieces(
-    pieces: Iterable[sources.Piece], context: Context
+    pieces: Iterable[sources.Piece], context: Context, done: Callable[[sources.Piece], None]
 ) -> Iterator[tuple[sources.Piece, Sidecar]]:
-    """Runs `context.build` on every piece, yielding each and its sidecar when it is done.
+    """Runs `context.build` on every piece, yielding each and its sidecar.
 
     Pieces are taken from the iterable only as workers get free. With one worker they run here.
+    `done` is called with each as soon as it is finished.
 
     Raises:
         DataError: the first that a worker raised, or a worker was killed.
@@ -149,7 +155,9 @@ def run_pieces(
     workers = count(context.config)
     if workers == 1:
         for piece in pieces:
-            yield piece, context.build(piece)
+            sidecar = context.build(piece)
+            done(piece)
+            yield piece, sidecar
         return
     spawning = multiprocessing.get_context('spawn')
     # When this process closes its end or is gone, the workers end: what they were building is built
@@ -159,7 +167,9 @@ def run_pieces(
         workers, mp_context=spawning, initializer=_start_worker, initargs=(theirs,)
     )
     try:
-        yield from _keep_busy(pool, context, iter(pieces), workers + 1)
+        for piece, sidecar in _keep_busy(pool, context, iter(pieces), workers + 1):
+            done(piece)
+            yield piece, sidecar
     except process.BrokenProcessPool as error:
         raise DataError(
             'a builder process was killed, perhaps because memory ran out; type the same command '

@@ -5,13 +5,15 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
 from electra_jax.config import settings
 from electra_jax.core import errors
-from electra_jax.corpus import job, workers
+from electra_jax.corpus import beam, job, workers
 from electra_jax.data import manifest
+from electra_jax.runtime import terminal
 from tests.corpus.test_job import PIECE_BYTES, VOCAB, file_hashes, write_text
 
 LOCAL = '--runner=BundleBasedDirectRunner'
@@ -69,6 +71,34 @@ def test_it_goes_on_where_a_build_here_was_stopped(config, tmp_path, monkeypatch
     built = on_beam(config, **changes)
     assert built.build['pieces_found_finished'] == 3
     assert built.fingerprint == whole.fingerprint
+
+
+def test_pieces_are_counted_while_others_are_built(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(beam, '_LOOK_SECONDS', 0.01)
+    build, advance = workers.Context.build, terminal.Progress.advance
+    built, counted, last = [], [], time.monotonic() + 20
+
+    def build_when_others_are_counted(self, piece):
+        while sum(counted) + 1e-9 < sum(built) and time.monotonic() < last:
+            time.sleep(0.01)
+        before.append((sum(built), sum(counted)))
+        sidecar = build(self, piece)
+        built.append(piece.read_bytes / 1e6)
+        return sidecar
+
+    def count(self, amount=1.0):
+        if self._what == 'building':
+            counted.append(amount)
+        advance(self, amount)
+
+    before = []
+    monkeypatch.setattr(workers.Context, 'build', build_when_others_are_counted)
+    monkeypatch.setattr(terminal.Progress, 'advance', count)
+    on_beam(config)
+    assert len(before) > 5
+    for amount, shown in before:
+        assert shown == pytest.approx(amount)
+    assert sum(counted) == pytest.approx(sum(built))
 
 
 def test_what_a_worker_refuses_is_reported(config, tmp_path):

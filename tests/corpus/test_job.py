@@ -283,6 +283,24 @@ def test_a_build_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
     assert file_hashes(folder) == file_hashes(tmp_path / 'whole')
 
 
+def test_pieces_of_an_earlier_build_are_no_part_of_the_speed(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config)
+    (pathlib.Path(config.path) / workers.PIECES_FOLDER / '00000.json').unlink()
+    skipped, skip = [], terminal.Progress.skip
+
+    def noted(bar, amount):
+        skipped.append(amount)
+        skip(bar, amount)
+
+    monkeypatch.setattr(terminal.Progress, 'skip', noted)
+    with pytest.raises(SystemExit):
+        make(config)
+    whole = (tmp_path / 'text.txt').stat().st_size / 1e6
+    assert whole * 0.6 < sum(skipped) < whole
+
+
 def test_a_trained_tokenizer_is_not_trained_again(config, monkeypatch):
     config = dataclasses.replace(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
     monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
