@@ -21,7 +21,7 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, TextIO
 
@@ -341,8 +341,7 @@ def _tokenizer(
             lines = sample.sample_lines(_watched(pieces, bar), data, size, limit)
         if not lines:
             raise _no_training_text(data, pieces, size, complaints)
-        with terminal.alive('learning the vocabulary', terminal.ERR):
-            tokenizer = load.train_tokenizer(lines, data.tokenizer)
+        tokenizer = _learned(lines, data.tokenizer)
         _report_smaller(tokenizer, load.usual(data.tokenizer))
     tokenizer.save(path)
     return tokenizer
@@ -353,6 +352,37 @@ def _watched(pieces: list[sources.Piece], bar: terminal.Progress) -> Iterator[so
     for piece in pieces:
         yield piece
         bar.advance(piece.read_bytes / 1e6)
+
+
+def _learned(lines: list[str], config: schema.TokenizerConfig) -> api.Tokenizer:
+    """A tokenizer that is trained on lines of text.
+
+    No library reports how far it is, but they read the lines: WordPiece's, nine tenths of its time
+    long, SentencePiece's at once.
+    """
+    total, is_read = sum(map(_megabytes, lines)), False
+    with terminal.Progress(
+        'learning the vocabulary', total, unit='MB', console=terminal.ERR,
+        detail=lambda: 'all is read, and pieces are chosen' if is_read else '',
+    ) as bar:  # fmt: skip
+
+        def watch(texts: Iterable[str]) -> Iterator[str]:
+            nonlocal is_read
+            read = 0.0
+            for text in texts:
+                yield text
+                read += _megabytes(text)
+                if read > total / 1000:  # a bar of each line would take longer than the line
+                    bar.advance(read)
+                    read = 0.0
+            is_read = True
+            bar.advance(read)
+
+        return load.train_tokenizer(lines, config, watch)
+
+
+def _megabytes(line: str) -> float:
+    return len(line.encode(errors='replace')) / 1e6
 
 
 def _report_smaller(tokenizer: api.Tokenizer, config: schema.TokenizerConfig) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ ACCEPTED = {
     'sep': ('[SEP]', '</s>', '<sep>'),
     'mask': ('[MASK]', '<mask>'),
 }
+Watch = Callable[[Iterable[str]], Iterator[str]]  # `iter`, or one that counts what is read
 PAD, UNK, CLS, SEP, MASK = SPECIAL_NAMES = tuple(names[0] for names in ACCEPTED.values())
 
 
@@ -101,8 +102,13 @@ class Tokenizer(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'Tokenizer':
-        """A new tokenizer from lines of text; equal texts give equal tokenizers."""
+    def train(
+        cls, texts: Iterable[str], config: TokenizerConfig, watch: Watch = iter
+    ) -> 'Tokenizer':
+        """A new tokenizer from lines of text; equal texts give equal tokenizers.
+
+        It reads `watch(texts)` where reading takes longest, so that people see how far it is.
+        """
 
     @abc.abstractmethod
     def write_native(self, folder: pathlib.Path) -> None:

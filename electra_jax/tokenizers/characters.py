@@ -101,9 +101,11 @@ class Characters(api.Tokenizer):
         return cls([*names, *lines], bool(config.lower_case), str(path))
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'Characters':
+    def train(
+        cls, texts: Iterable[str], config: TokenizerConfig, watch: api.Watch = iter
+    ) -> 'Characters':
         """The most frequent characters; special tokens have ids 0 to 4."""
-        cased = [text.lower() if config.lower_case else text for text in texts]
+        cased = [text.lower() if config.lower_case else text for text in watch(texts)]
         counts = api.count_characters(cased)
         room = (config.vocab_size or VOCAB_SIZE) - len(api.SPECIAL_NAMES)
         kept = sorted(counts.keys() - {'\n', '\r'}, key=lambda x: (-counts[x], x))[:room]

@@ -122,17 +122,19 @@ def usual(config: settings.TokenizerConfig) -> settings.TokenizerConfig:
     )
 
 
-def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> api.Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], config: settings.TokenizerConfig, watch: api.Watch = iter
+) -> api.Tokenizer:
     """Trains the tokenizer that `config` describes on lines of text; equal texts give equal ones.
 
-    Reading stops after `config.train_megabytes`.
+    Reading stops after `config.train_megabytes`; `watch` is that of `Tokenizer.train`.
     """
     config, kind, texts = usual(config), find(config.kind), iter(texts)
     first = next((text for text in texts if text), None)
     if first is None:
         raise DataError('there is no text to train a tokenizer on; see data.source')
     limit = config.train_megabytes * MEGABYTE
-    return kind.train(_limited(itertools.chain([first], texts), limit), config)
+    return kind.train(_limited(itertools.chain([first], texts), limit), config, watch)
 
 
 def _limited(texts: Iterable[str], limit: int) -> Iterator[str]:

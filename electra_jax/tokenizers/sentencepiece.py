@@ -151,7 +151,9 @@ class SentencePiece(api.Tokenizer):
         return model.is_control(i) or model.is_unknown(i) or model.is_byte(i) or model.is_unused(i)
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'SentencePiece':
+    def train(
+        cls, texts: Iterable[str], config: TokenizerConfig, watch: api.Watch = iter
+    ) -> 'SentencePiece':
         """Learns exactly `config.vocab_size` pieces; special tokens have ids 0 to 4.
 
         Text is NFKC-normalized, and case-folded if `lower_case`; both become part of the model.
@@ -161,7 +163,7 @@ class SentencePiece(api.Tokenizer):
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=itertools.chain.from_iterable(
-                    api.cut_text(text, _MAX_SENTENCE_CHARS) for text in texts
+                    api.cut_text(text, _MAX_SENTENCE_CHARS) for text in watch(texts)
                 ),
                 model_writer=model,
                 model_type=config.kind,

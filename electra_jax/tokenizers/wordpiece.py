@@ -254,7 +254,9 @@ class WordPiece(api.Tokenizer):
         return cls(vocab, lower_case, strip_accents, path, rules)
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'WordPiece':
+    def train(
+        cls, texts: Iterable[str], config: TokenizerConfig, watch: api.Watch = iter
+    ) -> 'WordPiece':
         """Learns at most `config.vocab_size` pieces; special tokens have ids 0 to 4.
 
         The lines of text are kept in memory.
@@ -272,7 +274,7 @@ class WordPiece(api.Tokenizer):
             limit_alphabet=len(alphabet),
             show_progress=False,
         )
-        library.train_from_iterator(texts, trainer)
+        library.train_from_iterator(watch(texts), trainer)
         ids = library.get_vocab(with_added_tokens=True)
         return cls(sorted(ids, key=ids.__getitem__), *switches)
 

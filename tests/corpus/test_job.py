@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -439,6 +440,20 @@ def test_learning_the_vocabulary_shows_that_it_goes_on(config, monkeypatch, caps
     with pytest.raises(SystemExit):
         make(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
     assert 'learning the vocabulary: 0s so far' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind', ['wordpiece', 'unigram'])
+def test_learning_the_vocabulary_shows_how_far_it_is(config, monkeypatch, capsys, kind):
+    eager = functools.partial(terminal.Progress, line_seconds=0.0, decimals=3)
+    monkeypatch.setattr(terminal, 'Progress', eager)
+    monkeypatch.setattr(terminal, 'LINE_SECONDS', 0.001)
+    monkeypatch.setattr(job, '_run_pieces', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config, tokenizer=settings.TokenizerConfig(kind=kind, vocab_size=100))
+    err = capsys.readouterr().err
+    shares = re.findall(r'learning the vocabulary: ([\d.]+)/0 MB, .*, ETA \d+s', err)
+    assert shares == sorted(shares) and len(shares) > 20
+    assert re.search(r'learning the vocabulary: \ds so far; all is read', err)
 
 
 def test_the_summary_says_what_is_there(config, tmp_path, capsys):
