@@ -22,7 +22,7 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop.checkpoint import Checkpoint, recorded
+from electra_jax.interop.checkpoint import STARTED_FROM, Checkpoint, recorded
 from electra_jax.interop.projects import PASSED_ON, READERS
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
@@ -49,6 +49,7 @@ class Start(NamedTuple):
 
 # In what a checkpoint records: the tokens of text that its first parameters had been trained on.
 BEFORE = 'tokens_before'
+SCRATCH: Mapping[str, Any] = {BEFORE: 0.0, STARTED_FROM: None}  # of parameters that were random
 
 
 class Account(NamedTuple):
@@ -189,6 +190,16 @@ def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
         return own + float(about.get(BEFORE, 0.0))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{where} does not describe its training ({error!r})') from error
+
+
+def origin(about: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a checkpoint records of the one that it starts from, in place of `SCRATCH`.
+
+    `about` is what that one records, and `where` its name, as `tokens_read` has them.
+    """
+    kept = ('config', 'steps', 'corpora', 'converted_from', BEFORE, STARTED_FROM)
+    known = {name: about[name] for name in kept if name in about}
+    return {BEFORE: tokens_read(about, where), STARTED_FROM: {'name': where, **known}}
 
 
 def _models() -> pathlib.Path:
@@ -370,10 +381,10 @@ def lost_discriminator(config: Config, about: Mapping[str, Any], account: Accoun
 
 def all_params(
     config: Config, tokenizer: Tokenizer, init: Callable[[], trees.Tree], abstract: trees.Tree
-) -> tuple[trees.Tree, Account, float | None]:
+) -> tuple[trees.Tree, Account, Mapping[str, Any]]:
     """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
 
-    The last one returned is `tokens_read` of the checkpoint, or 0 where nothing of it is used.
+    The last one returned is the checkpoint's `origin`, or `SCRATCH` where nothing of it is used.
 
     Args:
         config: its model is what is trained, which may differ from the checkpoint's.
@@ -388,7 +399,7 @@ def all_params(
     def to_devices(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: x[index])
 
-    before = tokens_read(about, config.init_from) if account.loaded else 0.0
+    before = origin(about, config.init_from) if account.loaded else SCRATCH
     return jax.tree.map(to_devices, host, abstract), account, before
 
 

@@ -23,7 +23,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.results import TRIAL_FILE, Results, Trial, on_first_host
 from electra_jax.finetune.run import Run, open_run, refuse_steps
 from electra_jax.finetune.written import write_json
-from electra_jax.init_from import BEFORE, checked_start
+from electra_jax.init_from import SCRATCH, checked_start, origin
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import parameters, workdir
@@ -139,7 +139,8 @@ def _save(
     predicted: Mapping[str, Predictions],
 ) -> None:
     """Writes a trial's folder; its result last, which makes it a finished one."""
-    folder, tokenizer = run.trial_folder(number), run.start.tokenizer
+    folder, start = run.trial_folder(number), run.start
+    tokenizer, is_fresh = start.tokenizer, start.where is None or not start.params
     on_first_host(lambda: shutil.rmtree(folder, ignore_errors=True))
     if run.config.task.save != 'none':
         about = {
@@ -148,8 +149,8 @@ def _save(
             'tokenizer_hash': tokenizer.hash,
             'task': tasks.to_json(run.task),
             'seed': trial.seed,
-            BEFORE: run.choice.origin.tokens,
             'scores': dict(trial.metrics),
+            **(SCRATCH if is_fresh else origin(start.about, str(start.where))),
         }
         parameters.write_params(folder, outcome.params, about)
     results.write_predictions(folder / 'predictions', predicted)

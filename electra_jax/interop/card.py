@@ -1,7 +1,6 @@
 """The model card of a converted model: README.md, what a person needs to know before using it."""
 
 import pathlib
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,8 +10,8 @@ from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.files import parse_object
 from electra_jax.core.metric_table import METRICS
-from electra_jax.interop.checkpoint import Checkpoint
-from electra_jax.interop.own_folder import last_part
+from electra_jax.interop.checkpoint import STARTED_FROM, Checkpoint
+from electra_jax.interop.own_folder import last_part, plain
 from electra_jax.runtime import terminal
 from electra_jax.train import metric_lines, workdir
 
@@ -69,25 +68,8 @@ def text(found: Checkpoint, facts: Facts) -> str:
 
 
 def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
-    config = about.get('config') or {}
     yield from ('', '## Training', '')
-    if about.get('converted_from'):
-        yield f'Converted from `{last_part(str(about["converted_from"]))}`.'
-    steps = about.get('steps')
-    length = (config.get('data') or {}).get('row_length')
-    if steps and length and 'batch_size' in config:
-        tokens = steps * config['batch_size'] * length
-        of = f' of {config["total_steps"]:,}' if config.get('total_steps') else ''
-        revision = f' (revision {facts.revision})' if facts.revision else ''
-        yield (
-            f'{steps:,}{of} steps{revision} of {config["batch_size"]} rows of '
-            f'{length} tokens: {tokens:,} tokens.'
-        )
-    elif length and not about.get('converted_from'):
-        yield f'Rows of {length} tokens.'
-    for corpus in about.get('corpora') or ():
-        name, weight = last_part(str(corpus.get('path'))), corpus.get('weight')
-        yield f'Text: corpus `{name}`, weight {weight}, fingerprint `{corpus.get("fingerprint")}`.'
+    yield from _steps(about, facts.revision)
     if facts.run is not None and (
         epochs := metric_lines.last(_lines(about, facts.run), 'progress/epochs')
     ):
@@ -100,6 +82,56 @@ def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         if flags := _with_paths(command[1:]):
             named = ', '.join(f'`{flag}`' for flag in flags)
             yield f'Paths of the machine that it was typed on, and so placeholders: {named}.'
+    yield from _before(about)
+
+
+def _steps(about: Mapping[str, Any], revision: str | None = None) -> Iterator[str]:
+    """How long a checkpoint was trained, and on what text."""
+    config = about.get('config') or {}
+    if about.get('converted_from'):
+        yield f'Converted from `{last_part(str(about["converted_from"]))}`.'
+    steps = about.get('steps')
+    length = (config.get('data') or {}).get('row_length')
+    if steps and length and 'batch_size' in config:
+        tokens = steps * config['batch_size'] * length
+        of = f' of {config["total_steps"]:,}' if config.get('total_steps') else ''
+        named = f' (revision {revision})' if revision else ''
+        yield (
+            f'{steps:,}{of} steps{named} of {config["batch_size"]} rows of '
+            f'{length} tokens: {tokens:,} tokens.'
+        )
+    elif length and not about.get('converted_from'):
+        yield f'Rows of {length} tokens.'
+    for corpus in about.get('corpora') or ():
+        name, weight = last_part(str(corpus.get('path'))), corpus.get('weight')
+        made_of = f' of `{plain(corpus["source"])}`' if corpus.get('source') else ''
+        yield (
+            f'Text: corpus `{name}`{made_of}, weight {weight}, fingerprint '
+            f'`{corpus.get("fingerprint")}`.'
+        )
+    if not about.get('corpora') and config.get('job') != 'finetune':
+        yield 'The text that it was pre-trained on is not recorded, and so not known.'
+
+
+def _before(about: Mapping[str, Any]) -> Iterator[str]:
+    """What the first parameters were trained on, and theirs, as far as it is recorded."""
+    config = about.get('config') or {}
+    start = about.get(STARTED_FROM)
+    if STARTED_FROM not in about and config.get('init_network') != 'none':
+        start = config.get('init_from') and {'name': config['init_from']}  # of an earlier version
+    if start is None:
+        if STARTED_FROM in about:
+            yield from ('', 'Its first parameters were random.')
+        return
+    yield from ('', f'### Before: `{last_part(str(start["name"]))}`', '')
+    before = start.get('config') or {}
+    if before.get('job') == 'finetune':
+        yield f'Trained on the task {before["task"]["name"]}.'
+    elif 'objective' in before:
+        size = (before.get('model') or {}).get('size')
+        yield f'Pre-trained as {before["objective"]["name"]}, model of the size {size}.'
+    yield from _steps(start)
+    yield from _before(start)
 
 
 def _held_out(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
@@ -191,7 +223,7 @@ def command_line(command: Any) -> str | None:
     if not (isinstance(command, list) and command and all(isinstance(x, str) for x in command)):
         return None
     module = pathlib.PurePath(command[0]).stem
-    return shlex.join(['python', '-m', f'electra_jax.{module}', *map(_plain, command[1:])])
+    return shlex.join(['python', '-m', f'electra_jax.{module}', *map(plain, command[1:])])
 
 
 def _with_paths(words: Sequence[str]) -> list[str]:
@@ -207,18 +239,6 @@ def _with_paths(words: Sequence[str]) -> list[str]:
         if '/' in value and not (flag.strip('-') == 'config' and value.startswith('configs/')):
             found.append(flag)
     return found
-
-
-def _plain(word: str) -> str:
-    """A word of a command without the folders of the machine that it was typed on, but the last.
-
-    >>> _plain('--config.data.source=text:/home/me/t/*.txt'), _plain('--workdir=runs/mine')
-    ('--config.data.source=text:t/*.txt', '--workdir=runs/mine')
-    >>> _plain('/home/me/runs/a'), _plain('--config.data.path=/me/t/a=0.7,/me/t/b=0.3')
-    ('runs/a', '--config.data.path=t/a=0.7,t/b=0.3')
-    """
-    name = r'[^/\s,]+'
-    return re.sub(rf'(^|(?<=[=:,]))/(?:{name}/)*({name}/{name})', r'\2', word)
 
 
 def write(folder: pathlib.Path, found: Checkpoint, facts: Facts) -> None:

@@ -13,6 +13,10 @@ from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.api import Tokenizer
 
+# In what a checkpoint of ours records: what the one that its first parameters are of recorded of
+# its training, with its 'name'; None: they were random. Older checkpoints lack it.
+STARTED_FROM = 'started_from'
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:

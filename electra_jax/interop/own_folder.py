@@ -6,6 +6,7 @@ safetensors library. No folder of the machine that trained it is recorded.
 
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.interop import files
-from electra_jax.interop.checkpoint import Checkpoint, from_record
+from electra_jax.interop.checkpoint import STARTED_FROM, Checkpoint, from_record
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import api
 from electra_jax.train.workdir import without_step
@@ -83,10 +84,16 @@ def without_folders(about: Mapping[str, Any]) -> dict[str, Any]:
         kept['config'] = config
     if isinstance(corpora := kept.get('corpora'), list):
         kept['corpora'] = [
-            {**one, 'path': last_part(str(one.get('path', '')))}
+            {
+                **one,
+                'path': last_part(str(one.get('path', ''))),
+                'source': plain(str(one.get('source') or '')),
+            }
             for one in corpora
             if isinstance(one, Mapping)
         ]
+    if isinstance(start := kept.get(STARTED_FROM), Mapping):
+        kept[STARTED_FROM] = without_folders(start) | {'name': last_part(str(start.get('name')))}
     return kept
 
 
@@ -98,6 +105,18 @@ def _unset(settings: Mapping[str, Any], name: str, *inner: str) -> dict[str, Any
     elif inner and isinstance(group := found.get(name), Mapping):
         found[name] = _unset(group, *inner)
     return found
+
+
+def plain(word: str) -> str:
+    """A word of a command without the folders of the machine that it was typed on, but the last.
+
+    >>> plain('--config.data.source=text:/home/me/t/*.txt'), plain('--workdir=runs/mine')
+    ('--config.data.source=text:t/*.txt', '--workdir=runs/mine')
+    >>> plain('/home/me/runs/a'), plain('--config.data.path=/me/t/a=0.7,/me/t/b=0.3')
+    ('runs/a', '--config.data.path=t/a=0.7,t/b=0.3')
+    """
+    name = r'[^/\s,]+'
+    return re.sub(rf'(^|(?<=[=:,]))/(?:{name}/)*({name}/{name})', r'\2', word)
 
 
 def last_part(name: str) -> str:

@@ -1,6 +1,7 @@
 """The state that a run begins or goes on with."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,10 +51,10 @@ def load_state(
     batches: DeviceBatches,
     health: Health | None = None,
     means: Means | None = None,
-) -> tuple[TrainState, float | None]:
+) -> tuple[TrainState, Mapping[str, Any]]:
     """The state of the newest checkpoint, where all that is given goes on too; or at step 0.
 
-    And how many tokens the checkpoint that the run started from had read (`init_from.tokens_read`).
+    And what is recorded of the checkpoint that the run started from (`init_from.origin`).
     """
     newest, program = checkpoints.latest(), run.program
     if newest is not None:
@@ -62,14 +63,15 @@ def load_state(
         texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=True)
         state, data_state = checkpoints.restore(newest, program.abstract_state)
         loop.restore_data_state(data_state, batches, health, means)
+        kept = {name: about[name] for name in init_from.SCRATCH if name in about}
         # Earlier versions did not record it.
-        return state, about.get(init_from.BEFORE, None if run.config.init_from else 0.0)
+        return state, {init_from.BEFORE: None if run.config.init_from else 0.0, **kept}
     if run.config.branch_from is not None:
         return load_branch(run, batches, health, means)
     with terminal.alive('compiling the initial state'):
         state = program.fresh_state()
     if run.config.init_from is None:
-        return state, 0.0
+        return state, init_from.SCRATCH
     params, account, before = init_from.all_params(
         run.config, run.text.tokenizer, program.init_params, program.abstract_state.params
     )
@@ -85,7 +87,7 @@ def branch_folder(where: str) -> epath.Path:
 
 def load_branch(
     run: Run, batches: DeviceBatches, health: Health | None, means: Means | None
-) -> tuple[TrainState, float | None]:
+) -> tuple[TrainState, Mapping[str, Any]]:
     """`load_state` from the checkpoint of another run, `config.branch_from`."""
     assert run.config.branch_from is not None
     found = branch_folder(run.config.branch_from)

@@ -103,7 +103,7 @@ def pretrain(run: Run, clock: Clock) -> None:
         evaluate=make_evaluate(program, held_out),
         batches=batches,
         checkpoints=checkpoints,
-        about={**texts.about(config, run.text), init_from.BEFORE: before},
+        about={**texts.about(config, run.text), **before},
         health=health,
         clock=clock,
         work=StepWork(

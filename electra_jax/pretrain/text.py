@@ -136,7 +136,12 @@ def about(config: Config, text: Text) -> dict:
         'tokenizer': text.tokenizer.to_json(),
         'tokenizer_hash': text.tokenizer.hash,
         'corpora': [
-            {'path': str(corpus.path), 'fingerprint': corpus.fingerprint, 'weight': weight}
+            {
+                'path': str(corpus.path),
+                'source': corpus.source,
+                'fingerprint': corpus.fingerprint,
+                'weight': weight,
+            }
             for corpus, weight in zip(text.corpora, text.weights, strict=True)
         ],
     }

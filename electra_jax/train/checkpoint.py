@@ -7,8 +7,8 @@
     average/ the running mean of the parameters, where the run keeps one
     data/    JSON: the data iterator's state, what `health` has seen, sums of the next metrics line
     about/   JSON: the config, the tokenizer, and the corpora with their fingerprints and weights,
-             to check that it is the same run; and 'tokens_before': how many tokens the
-             checkpoint that the run started from had read
+             to check that it is the same run; and of the checkpoint that the run started from
+             'tokens_before', how many it had read, and 'started_from', what it recorded
     checksums.json  of all these files (`seals`)
 
 The first three hold the fields of `TrainState`. `loop._save` adds data/; about/ is made at a start

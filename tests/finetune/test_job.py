@@ -25,7 +25,7 @@ from electra_jax.train import parameters
 from electra_jax.train import workdir as workdirs
 from electra_jax.train.clock import Clock
 from tests.support import fakes, task_files
-from tests.support.configs import merged, settings_of
+from tests.support.configs import merged, settings_of, tiny_config
 
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
 LEARNT = {
@@ -499,6 +499,32 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
         assert (word_VE != theirs['embeddings']['word']).any()
     assert (words[0] != words[1]).any()
     assert 'from scratch' in report.origin_line(run) and start in report.origin_line(run)
+
+
+@pytest.mark.parametrize('network', ['both', 'none'])
+def test_a_trial_records_what_its_checkpoint_was_trained_on(three, tmp_path, network):
+    folder, workdir, _, _ = three
+    params, about = parameters.read_params(epath.Path(workdir / 'trials' / '2'))
+    theirs = dataclasses.asdict(tiny_config(batch_size=4, data={'row_length': 64}))
+    theirs['model'] = about['config']['model']
+    corpora = [{'path': '/texts/mine', 'fingerprint': 'f00d', 'weight': 1.0}]
+    before = {'config': theirs, 'steps': 5, 'corpora': corpora, 'tokens_before': 7.0}
+    parameters.write_params(
+        epath.Path(tmp_path / 'before'),
+        {name: params[name] for name in params if name != 'task_head'},
+        {'tokenizer': about['tokenizer'], **before},
+    )
+    changes = {
+        'init_from': str(tmp_path / 'before'), 'init_network': network,
+        'data': {'tokenizer': {'path': None}}, 'task': {'epochs': 0.1},
+    }  # fmt: skip
+    train(config_of(folder, 'text', **changes), tmp_path / 'tuned')
+    _, kept = parameters.read_params(epath.Path(tmp_path / 'tuned' / 'trials' / '0'))
+    if network == 'none':
+        assert (kept['tokens_before'], kept['started_from']) == (0.0, None)
+    else:
+        assert kept['started_from'] == {'name': f'{tmp_path}/before/checkpoints/0', **before}
+        assert kept['tokens_before'] == 5 * 4 * 64 + 7
 
 
 def test_what_is_left_unset_suits_the_checkpoint_and_is_printed(three, tmp_path):

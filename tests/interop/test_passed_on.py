@@ -197,6 +197,75 @@ def test_the_card_has_what_the_run_recorded(ours, tmp_path):
     fakes.assert_same(found.params, fakes.params(fakes.model(), seed=20))
 
 
+PRE_TRAINED = {
+    'name': '/home/me/runs/before/checkpoints/8',
+    'config': {
+        'job': 'pretrain', 'objective': {'name': 'two_stage'}, 'model': {'size': 'small'},
+        'batch_size': 4, 'total_steps': 9, 'data': {'row_length': 32}, 'init_from': None,
+    },
+    'steps': 8,
+    'corpora': [{**CORPUS, 'source': 'text:/home/me/wiki/*.txt'}],
+    'started_from': None,
+}  # fmt: skip
+NOT_KNOWN = 'The text that it was pre-trained on is not recorded, and so not known.'
+
+
+@pytest.mark.parametrize(
+    ('origin', 'config', 'lines'),
+    [
+        (
+            {'started_from': PRE_TRAINED},
+            {},
+            [
+                '### Before: `before`',
+                'Pre-trained as two_stage, model of the size small.',
+                '8 of 9 steps of 4 rows of 32 tokens: 1,024 tokens.',
+                'Text: corpus `text` of `text:wiki/*.txt`, weight 1.0, fingerprint `f00d`.',
+                'Its first parameters were random.',
+            ],
+        ),
+        (
+            {
+                'started_from': {
+                    'name': 'google:/home/me/theirs',
+                    'config': {'objective': {'name': 'x'}},
+                }
+            },
+            {},
+            ['### Before: `google:theirs`', NOT_KNOWN],
+        ),
+        ({}, {}, ['### Before: `before`', NOT_KNOWN]),  # of an earlier version
+        ({}, {'init_network': 'none'}, []),
+        ({'started_from': None}, {'init_network': 'none'}, ['Its first parameters were random.']),
+        (
+            {'converted_from': 'huggingface:/me/x'},
+            {'job': 'pretrain', 'init_from': None},
+            [NOT_KNOWN],
+        ),
+    ],
+)
+def test_the_card_of_a_fine_tuned_model_names_the_text_of_pre_training(origin, config, lines):
+    tuned = {**CONFIG, 'job': 'finetune', **config}
+    found = list(
+        card._training({'config': tuned, **origin}, card.Facts('x', '', None, None, None, []))
+    )
+    assert [line for line in found if line in lines] == lines
+    assert not any('/home/me' in line for line in found)
+    assert (NOT_KNOWN in found) == (NOT_KNOWN in lines)
+
+
+def test_no_folder_is_passed_on_of_what_a_model_started_from(ours, tmp_path):
+    params, about = parameters.read_params(epath.Path(ours))
+    about['started_from'] = {**PRE_TRAINED, 'started_from': PRE_TRAINED}
+    parameters.write_params(epath.Path(tmp_path / 'later'), params, about)
+    converted(f'ours:{tmp_path / "later"}', f'safetensors:{tmp_path / "one"}')
+    written = ''.join(
+        (tmp_path / 'one' / name).read_text() for name in ('checkpoint.json', card.FILE)
+    )
+    assert '/home/me' not in written
+    assert written.count('### Before: `before`') == 2
+
+
 @pytest.mark.parametrize(
     ('source', 'target', 'how', 'message'),
     [

@@ -77,3 +77,21 @@ def test_a_branch_ends_with_the_bits_of_a_run_of_its_length(recipe, tmp_path, ca
     mean = tmp_path / 'mean'
     list(convert(f'ours:{whole}', f'ours:{mean}', TASKS, {}, How(running_average=True)))
     assert_same(saved(mean, 0, 'params'), average)
+
+
+@pytest.mark.slow  # three starts
+def test_a_checkpoint_records_what_its_run_started_from(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, batch_size=8)
+    first, then = tmp_path / 'first', tmp_path / 'then'
+    train(recipe, first, capsys, stop_at=1)
+    train(recipe, then, capsys, init_from=str(first), stop_at=1)
+    train(recipe, then, capsys, init_from=str(first), stop_at=2)  # goes on by itself
+    started, about = (
+        parameters.read_params(epath.Path(folder), values=False)[1] for folder in (first, then)
+    )
+    assert started['started_from'] is None and about['steps'] == 2
+    assert about['tokens_before'] == 8 * 16
+    record = about['started_from']
+    assert record['name'] == str(first / 'checkpoints' / '1') and record['steps'] == 1
+    (corpus,) = record['corpora']
+    assert corpus['fingerprint'] and corpus['source'].endswith('text.txt')
