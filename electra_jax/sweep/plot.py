@@ -1,20 +1,31 @@
-"""A picture of what runs reached: over their steps, and against each setting that varies."""
+"""A picture of what runs reached: over their steps, and in a row for each of their settings."""
 
+import collections
 import pathlib
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 
 from electra_jax.core import metric_table
-from electra_jax.sweep.arms import Arm
-from electra_jax.sweep.shown import Shown, scored_name
+from electra_jax.sweep import arms
+from electra_jax.sweep.shown import Shown, cell_of, scored_name
+
+# Those of Okabe and Ito without the yellow, which is hard to see on white: colour-blind people can
+# tell them apart. The numbers of colours and marks have no common factor: 63 pairs differ.
+_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000')
+_MARKS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
+_WIDTH, _DPI = 10.7, 120  # inches; 1,284 pixels
+_LINE = 40  # letters of a label; longer ones have a line for each setting
+_VALUE = 32  # letters of a setting's value, the last of it
 
 
 def draw(
-    runs: Sequence[Shown], metric: str, path: pathlib.Path, settings: Sequence[Arm] = ()
+    runs: Sequence[Shown], metric: str, path: pathlib.Path, settings: Sequence[arms.Arm] = ()
 ) -> str:
-    """Draws the metric against the step, and its last value against each setting that varies.
+    """Draws the metric against the step; and what each combination of settings reached, in a row.
 
-    Of a sweep over seeds: also the mean of each of the `settings` with its deviation. Returns a
-    line for the terminal.
+    A row has each seed's run; of a sweep over seeds, whose `settings` are given, also their mean
+    with its deviation. The lines of the first panel have the colours and marks of the rows. Returns
+    a line for the terminal.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,37 +33,81 @@ def draw(
     except ImportError:
         return 'no plot: type pip install matplotlib'
     points = {run.name: points_of(run, metric) for run in runs}
-    of_trials = metric == 'median'
-    scores = dict.fromkeys(run.headline.get('metric', metric) for run in runs)
-    name = ', '.join(scores) if of_trials else metric
     drawn = [run for run in runs if points[run.name]]
-    varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
-    over_seeds = [arm for arm in settings if drawn and metric in arm.values]
-    panels = 1 + len(varied) + bool(over_seeds)
-    figure = Figure(figsize=(5 * panels, 4), layout='tight')
+    rows = combinations(drawn)
+    lines = sum(1 + label.count('\n') for label in rows)
+    figure = Figure(figsize=(_WIDTH, max(4, 1 + 0.24 * lines)), layout='constrained')
     FigureCanvasAgg(figure)
-    over_steps, *others = figure.subplots(1, panels, squeeze=False)[0]
-    over_settings = others[: len(varied)]
-    for run in drawn:
-        over_steps.plot(*zip(*points[run.name], strict=True), '.-', label=run.name)
+    over_steps, reached = figure.subplots(1, 2)
+    is_median = metric == 'median'
+    scores = dict.fromkeys(str(run.headline.get('metric', metric)) for run in runs)
+    name = ', '.join(scores) if is_median else metric
+    means = {arm.name: arm for arm in settings if arm.values.get(metric)}
+    for number, (label, group) in enumerate(rows.items()):
+        colour, mark = _COLOURS[number % len(_COLOURS)], _MARKS[number % len(_MARKS)]
+        style = {'color': colour, 'marker': mark, 'markersize': 5}
+        for run in group:
+            steps, values = zip(*points[run.name], strict=True)
+            every = max(1, len(steps) // 6)
+            over_steps.plot(steps, values, linewidth=1, markevery=every, label=label, **style)
+        ends = [end_of(run, metric, points[run.name]) for run in group]
+        scale = metric_table.scale(scored_name(group[0].headline, metric))
+        arm = means.get(group[0].setting)
+        mean = scale * (arm.mean(metric) or 0.0) if arm else statistics.fmean(ends)
+        deviation = scale * ((arm and arm.deviation(metric)) or 0.0)
+        if len(ends) > 1:
+            reached.plot(ends, [label] * len(ends), linestyle='', alpha=0.4, **style)
+        noise = [deviation] if deviation else None
+        reached.errorbar([mean], [label], xerr=noise, capsize=4, markeredgecolor='k', **style)
+        reached.annotate(
+            cell_of({**group[0].headline, metric: mean / scale}, metric), (1.01, label),
+            xycoords=('axes fraction', 'data'), va='center', fontsize=8,
+        )  # fmt: skip
     over_steps.set(xlabel='step', ylabel=name)
-    if drawn:
-        over_steps.legend(fontsize=7)
-    for axes, key in zip(over_settings, varied, strict=True):
-        last = {run.name: end_of(run, metric, points[run.name]) for run in drawn}
-        ends = [(run.varied[key], last[run.name]) for run in drawn if key in run.varied]
-        ends.sort(key=lambda end: in_order(end[0]))
-        axes.plot(*zip(*ends, strict=True), 'o')
-        axes.set(xlabel=key, ylabel=f'{name}, {"median" if of_trials else "last"}')
-    if over_seeds:
-        scale = metric_table.scale(scored_name(drawn[0].headline, metric))
-        means = [scale * (arm.mean(metric) or 0.0) for arm in over_seeds]
-        deviations = [scale * (arm.deviation(metric) or 0.0) for arm in over_seeds]
-        names = [arm.name for arm in over_seeds]
-        others[-1].errorbar(means, names, xerr=deviations, fmt='o', capsize=3)
-        others[-1].set(xlabel=f'{name}, mean and standard deviation over seeds')
-    figure.savefig(path, dpi=120)
+    what = 'median' if is_median else 'last'
+    more = '\nmean and standard deviation over seeds' if means else ''
+    reached.set(xlabel=f'{name}, {what} ({arms.direction(metric)} is better){more}')
+    reached.set_ylim(len(rows) - 0.5, -0.5)  # the first row is the highest
+    if rows:
+        over_steps.set_title('each line has the colour and the mark of its row', fontsize=8)
+    reached.tick_params(axis='y', labelsize=8)
+    reached.grid(axis='y', alpha=0.4)
+    reached.set_axisbelow(True)
+    figure.savefig(path, dpi=_DPI)
     return f'plot: {path}'
+
+
+def combinations(runs: Sequence[Shown]) -> dict[str, list[Shown]]:
+    """The runs that differ in their seeds alone by a label, in the order of their settings."""
+    groups = collections.defaultdict(list)
+    for run in sorted(runs, key=_order):
+        groups[run.setting or run.name].append(run)
+    varied = {name: _without_seed(group[0]) for name, group in groups.items()}
+    labels = ['\n'.join(_lines(settings)) for settings in varied.values()]
+    if len(set(labels)) < len(labels) or '' in labels:  # recipes that differ, or workdirs
+        labels = list(groups)
+    return dict(zip(labels, groups.values(), strict=True))
+
+
+def _order(run: Shown) -> list[tuple[str, tuple[float, str]]]:
+    return [(key, in_order(value)) for key, value in run.varied.items()]
+
+
+def _without_seed(run: Shown) -> Mapping[str, str]:
+    if not run.setting:
+        return run.varied
+    return {key: value for key, value in run.varied.items() if key != 'seed'}
+
+
+def _lines(settings: Mapping[str, str]) -> Iterator[str]:
+    """A label: on one line, or one for each setting where that is too long."""
+    last_words = [key.rpartition('.')[2] for key in settings]
+    found = []
+    for word, (key, value) in zip(last_words, settings.items(), strict=True):
+        short = value if len(value) <= _VALUE else f'…{value[-_VALUE:]}'
+        found.append(f'{word if last_words.count(word) == 1 else key}={short}')
+    one = ', '.join(found)
+    yield from [one] if len(one) <= _LINE else found
 
 
 def points_of(run: Shown, metric: str) -> list[tuple[int, float]]:

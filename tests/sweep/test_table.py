@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -301,6 +302,76 @@ def test_what_is_torn_in_a_workdir_is_left_out_of_the_table(finished, tmp_path, 
     (finished[0].folder / 'config.json').write_text('{"config": ')
     (finished[0].folder / 'results.json').write_text('{"headl')
     assert '| run1 |' in table.write(finished, 'train/loss', None, tmp_path / 'out')
+
+
+def of_grid(tmp_path, grid, seeds):
+    """Fine-tuning runs of every combination, of which the n-th reached n per cent."""
+    runs = []
+    for number, values in enumerate(itertools.product(*grid.values())):
+        setting = '-'.join(values)
+        for seed in seeds:
+            score = (number + 1) / 100
+            folder = tmp_path / f'{number}-{seed}'
+            folder.mkdir()
+            headline = {'metric': 'dev/accuracy', 'median': score + float(seed) / 1000}
+            (folder / 'results.json').write_text(json.dumps({'task': 't', 'headline': headline}))
+            lines = [{'step': step, 'finetune/t/accuracy': score} for step in (1, 2)]
+            (folder / 'metrics.jsonl').write_text(''.join(json.dumps(x) + '\n' for x in lines))
+            varied = dict(zip(grid, values, strict=True))
+            if len(seeds) > 1:
+                varied['seed'] = seed
+            name = f'{setting}-seed={seed}'
+            runs.append(Shown(name, folder, varied, 'done', setting if len(seeds) > 1 else ''))
+    return runs
+
+
+@pytest.mark.parametrize('seeds', ['0', '012'])
+def test_each_combination_is_seen_and_named_in_the_plot(tmp_path, monkeypatch, seeds):
+    figures = pytest.importorskip('matplotlib.figure', reason='draws with it')
+    drawn = []
+    monkeypatch.setattr(figures.Figure, 'savefig', lambda figure, *a, **k: drawn.append(figure))
+    grid = {
+        'init_from': [
+            'runs/small/checkpoints/900',
+            'google:/data/some/folder/that/is/long/electra',
+        ],
+        'init_network': ['discriminator', 'generator', 'none', 'both'],
+    }
+    table.write(of_grid(tmp_path, grid, seeds), None, None, tmp_path / 'out')
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    over_steps, reached = figure.axes
+    names = [label.get_text() for label in reached.get_yticklabels()]
+    # In the order of the settings, which are known by the last letters of a long value.
+    assert names[0] == 'init_from=…some/folder/that/is/long/electra\ninit_network=both'
+    assert len(set(names)) == 8 and all('init_network=' in name for name in names)
+    looks = {(line.get_color(), line.get_marker()) for line in over_steps.lines}
+    assert len(looks) == 8
+    shown = {
+        (line.get_color(), line.get_marker()) for line in reached.lines if line.get_alpha() is None
+    }
+    assert looks <= shown
+    values = [text.get_text() for text in reached.texts]
+    assert values == (['8.00', '5.00'] if seeds == '0' else ['8.10', '5.10']) + values[2:]
+    # Nothing lies on another text, or outside the picture.
+    texts = [*reached.get_yticklabels(), *reached.texts, reached.xaxis.label, over_steps.title]
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(figure.bbox.contains(*box.min) and figure.bbox.contains(*box.max) for box in boxes)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert figure.bbox.width <= 1290 / 120 * figure.dpi
+
+
+def test_runs_without_settings_or_alike_in_them_have_their_names_in_the_plot(finished):
+    both = [dataclasses.replace(run, varied={'seed': '1'}) for run in finished]
+    assert [*plot.combinations(both)] == ['run0', 'run1']
+    assert [*plot.combinations([dataclasses.replace(run, varied={}) for run in finished])] == [
+        'run0', 'run1',
+    ]  # fmt: skip
+    rates = [
+        dataclasses.replace(finished[0], name=rate, varied={'optimizer.learning_rate': rate})
+        for rate in ('1e-3', '1e-4')
+    ]
+    assert [*plot.combinations(rates)] == ['learning_rate=1e-4', 'learning_rate=1e-3']
 
 
 def test_the_plot_is_a_picture(finished, tmp_path):
