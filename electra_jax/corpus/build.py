@@ -33,9 +33,11 @@ COUNTS = (
     'text_bytes',  # UTF-8 bytes of their text
     'train_rows',
     'train_tokens',  # without [CLS], [SEP] and padding; copies count
+    'train_words',  # between white space; copies count
     'train_padding',  # positions
     'validation_rows',
     'validation_tokens',
+    'validation_words',
     'validation_padding',
     'dropped_tokens',  # always 0: tokens of documents that are in no row
     # Of a sample, where spaces divide text into words for the tokenizer:
@@ -89,6 +91,7 @@ def build_piece(
                 pixels[split] += [document.pixels] * copies
             streams[split] += lines * copies
             lengths[split] += [[len(line) for line in lines if len(line)]] * copies
+            counts[f'{split}_words'] += copies * sum(len(line.split()) for line in document)
         rows = {}
         for split in manifest.SPLITS:
             stream = np.concatenate([np.zeros(0, np.int32), *streams[split]])

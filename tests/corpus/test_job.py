@@ -137,6 +137,48 @@ def test_the_counts_are_those_of_the_rows(config):
     assert built.special == api.SpecialIds(0, 1, 2, 3, 4)
 
 
+@pytest.mark.parametrize('weight', [1, 2])
+def test_words_between_white_space_are_counted_with_their_copies(config, tmp_path, weight):
+    text = 'One two,three\u2003four.\n\n  five\tsix \n seven\x0ceight\n\n' * 40
+    (tmp_path / 'text.txt').write_text(text)
+    (tmp_path / 'dev.txt').write_text('nine ten eleven')
+    sources = {
+        'source': f'text:{tmp_path}/text.txt={weight}',
+        'validation_source': f'text:{tmp_path}/dev.txt',
+    }
+    built = make(config, **sources, holdout=None)
+    assert built.counts['train_words'] == weight * len(text.split()) == weight * 280
+    assert built.counts['validation_words'] == 3
+
+
+def test_words_are_counted_of_documents_that_are_divided(config, tmp_path):
+    one_line(tmp_path / 'text.txt', 40_000, 0)
+    built = make(config, row_length=128, holdout=0.05)
+    counts = built.counts
+    assert counts['divided_documents'] == 1
+    words = len((tmp_path / 'text.txt').read_text().split())
+    assert counts['train_words'] + counts['validation_words'] == words
+    assert 0.02 < counts['validation_words'] / words < 0.08
+
+
+def test_words_that_an_older_version_did_not_count_are_not_known(config, monkeypatch):
+    monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config)
+    monkeypatch.undo()
+    read = workers.Context.read
+
+    def older(context, piece):
+        sidecar = read(context, piece)
+        if sidecar and piece.index == 1:
+            del sidecar['counts']['train_words']
+        return sidecar
+
+    monkeypatch.setattr(workers.Context, 'read', older)
+    counts = make(config).counts
+    assert 'train_words' not in counts and counts['validation_words'] > 0
+
+
 def test_held_out_documents_are_in_no_training_row(config, tmp_path):
     # Every document is there twice, in two files: both copies must fare alike.
     (tmp_path / 'again.txt').write_text((tmp_path / 'text.txt').read_text())
