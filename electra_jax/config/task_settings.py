@@ -42,6 +42,8 @@ class DecoderConfig:
     # None: as many as the network that it is like has; fewer of that one's are spread evenly.
     layers: int | None = setting(None, at_least=1, at_most=_MOST)
     tied: bool = setting(True)  # reads and writes with the encoder's embeddings; False: its own
+    # May also repeat words of the text that it reads, by a pointer (See et al. 2017, section 2.2).
+    copies: bool = setting(False)
     target_length: int = setting(128, at_least=2, at_most=_MOST)  # pieces, the end included
     # Of training: longer targets are cut and counted, or refused as data.on_bad_row has it.
     long_targets: str = setting('cut', choices=('cut', 'refuse'))

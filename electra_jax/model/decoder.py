@@ -20,6 +20,7 @@ from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.batch import Batch
 from electra_jax.core.dims import constrain, lift
 from electra_jax.core.errors import ConfigError
+from electra_jax.model import pointer
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import (
     REMAT_POLICIES,
@@ -32,6 +33,7 @@ from electra_jax.model.encoder import (
 )
 from electra_jax.model.heads import SoftmaxHead
 from electra_jax.model.layers import Dense, make_norm, truncated_normal
+from electra_jax.model.pointer import Pointed, Pointer
 from electra_jax.ops import rotary, vocab_head
 from electra_jax.ops.attention import among
 from electra_jax.ops.decoding import Rows, Search, Steps, search, slots
@@ -49,6 +51,7 @@ class DecoderShape:
     like: str  # 'discriminator' or 'generator': whose width and layers it has
     num_layers: int | None  # None: as many as that network
     tied: bool  # whether it reads and writes with the discriminator's embeddings
+    copies: bool  # whether it may also repeat tokens that were read: `model.pointer`
     how: Search
 
 
@@ -67,6 +70,7 @@ class Given(NamedTuple):
     positions: Positions  # of the answer's tokens
     memory_BSM: jax.Array | None  # the encoder's states; None: the cache has what is needed
     real_BS: jax.Array  # which of them are no padding
+    source_BS: jax.Array | None  # tokens that may be copied, -1 for others; None: a decoder of none
     seen_BQS: jax.Array | None  # the slots of a cache that each hypothesis sees, with its own
     slot: jax.Array | None  # of the cache: the first one that new tokens are written to
 
@@ -167,6 +171,14 @@ class DecoderLayer(Layer):
         return constrain(x_BLD, 'BLD'), tuple(kept)
 
 
+class Made(NamedTuple):
+    """What a decoder computes."""
+
+    softmax: SoftmaxInputs  # of the token after each one
+    pointed: Pointed | None  # None: it copies nothing
+    kept: tuple[jax.Array | None, ...]  # what a cache is made of
+
+
 class Decoder(nn.Module):
     """Embeddings, the layers, and features that are compared with word vectors."""
 
@@ -175,6 +187,7 @@ class Decoder(nn.Module):
     vocab_size: int
     vocab_rows: int  # V, padded
     tied: bool
+    copies: bool
 
     @nn.compact
     def __call__(
@@ -184,8 +197,8 @@ class Decoder(nn.Module):
         word_VE: jax.Array | None,
         given: Given,
         cache: Cache | None,
-    ) -> tuple[SoftmaxInputs, tuple[jax.Array | None, ...]]:
-        """The softmax of the token after each one, and what a cache is made of.
+    ) -> Made:
+        """What decides on the token after each one.
 
         Args:
             target: tokens, documents, positions and types, [B, L] each.
@@ -204,8 +217,13 @@ class Decoder(nn.Module):
         x_BLD, kept = self.layers(answering=cache is not None)(x_BLD, cache, given)
         if model.norm == 'pre':
             x_BLD = make_norm(model, 'norm')(x_BLD)
+        pointed = None
+        if self.copies:
+            assert given.memory_BSM is not None and given.source_BS is not None
+            pointed = Pointer(model, name='pointer')(x_BLD, given.memory_BSM, given.source_BS)
         features_BLE, bias_V = SoftmaxHead(model, E, self.vocab_rows, name='language_head')(x_BLD)
-        return SoftmaxInputs(features_BLE, word_VE.astype(features_BLE.dtype), bias_V), kept
+        softmax = SoftmaxInputs(features_BLE, word_VE.astype(features_BLE.dtype), bias_V)
+        return Made(softmax, pointed, kept)
 
     def layers(self, answering: bool) -> nn.Module:
         """The scan over layers; a decoder has no local ones.
@@ -292,16 +310,18 @@ class TextHead:
                 f'--config.task.decoder.target_length={model.max_positions}'
             )
         self.model, self.vocab_size, self.encoder = model, vocab_size, encoder
-        self.tied, self.how = decoder.tied, decoder.how
+        self.tied, self.copies, self.how = decoder.tied, decoder.copies, decoder.how
         self.shape = shape_of(model, decoder)
-        self.module = Decoder(model, self.shape, vocab_size, vocab_rows, decoder.tied)
+        self.module = Decoder(model, self.shape, vocab_size, vocab_rows, self.tied, self.copies)
         self.vocab_rows = vocab_rows
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters of the decoder alone."""
         model, blank = self.model, jnp.zeros((1, 2), jnp.int32)
         target = self._target(blank, blank, blank)
-        given = self._given(target, jnp.zeros((1, 2, model.hidden_size)), blank > 0)
+        one = blank[:, 0]
+        read: Batch = {'tokens': blank, 'documents': blank, 'begin': one, 'end': one}
+        given = self._given(target, jnp.zeros((1, 2, model.hidden_size)), read)
         E = model.embedding_size
         word_VE = jnp.zeros((self.vocab_rows, E))
         module = dataclasses.replace(self.module, model=dataclasses.replace(model, attention='xla'))
@@ -314,8 +334,9 @@ class TextHead:
     ) -> dict[str, jax.Array]:
         """What the loss needs of each token of the true answer, float32 [B, R] each.
 
-        'loss': -log p(token). 'above_mean': its logit less the mean logit of all tokens. 'real':
-        1 where there is a token. The batch has 'target', -1 where there is none, and 'begin' [B].
+        'loss': -log p(token). 'above_mean': log p(token) less the mean log-probability that the
+        softmax gives all tokens. 'real': 1 where there is a token. The batch has 'target', -1 where
+        there is none, and 'begin' and 'end' [B].
         """
         keys: list[jax.Array | None] = [None, None, None]
         if dropout_key is not None:
@@ -327,14 +348,18 @@ class TextHead:
         read_BR = jnp.concatenate([batch['begin'][:, None], tokens_BR[:, :-1]], axis=1)
         position_BR = jnp.broadcast_to(lift(jnp.arange(target_BR.shape[1]), 2), target_BR.shape)
         target = self._target(read_BR, position_BR, real_BR.astype(jnp.int32))
-        given = self._given(target, memory_BSM, batch['documents'] > 0)
-        softmax, _ = self._run(params, target, given, None, keys[1:])
+        given = self._given(target, memory_BSM, batch)
+        softmax, pointed, _ = self._run(params, target, given, None, keys[1:])
         found = vocab_head.predict(
             softmax, tokens_BR, (), 1.0, self.vocab_size, chunks=self.model.vocab_chunks
         )
+        loss_BR = found.loss_BP
         above_BR = token_logits(softmax, tokens_BR) - self._mean_logits(softmax)
+        if pointed is not None:
+            loss_BR = pointer.loss(pointed, found.loss_BP, tokens_BR)
+            above_BR += found.loss_BP - loss_BR
         return {
-            'loss': found.loss_BP,
+            'loss': loss_BR,
             'above_mean': above_BR,
             'real': real_BR.astype(jnp.float32),
         }
@@ -343,8 +368,7 @@ class TextHead:
         """'tokens' [B, R] of the answer that is found, its end included, and its 'score' [B]."""
         how = self.how
         memory_BSM = self.encoder.encode(params, batch, None)
-        real_BS = batch['documents'] > 0
-        cache = self._empty_cache(params, batch, memory_BSM, real_BS)
+        cache = self._empty_cache(params, batch, memory_BSM)
         layers = _apart(params['task_head']['layers'])  # here, and not for each token
 
         def step(
@@ -352,25 +376,25 @@ class TextHead:
         ) -> tuple[jax.Array, list[Cache]]:
             at_BQ = jnp.broadcast_to(time, last_BQ.shape)
             target = self._target(last_BQ, at_BQ, jnp.ones_like(last_BQ))
-            given = self._given(target, None, real_BS)
+            given = self._given(target, memory_BSM if self.copies else None, batch)
             given = given._replace(seen_BQS=seen_BQS, slot=time * last_BQ.shape[1])
             own = {**params['task_head'], 'layers': _stacked(layers)}
-            made: Any = self._run({**params, 'task_head': own}, target, given, _stacked(cache))
-            softmax, kept = made
-            return vocab_logits(softmax, self.vocab_size), _apart(Cache(*kept))
+            made = self._run({**params, 'task_head': own}, target, given, _stacked(cache))
+            logits_BQV = vocab_logits(made.softmax, self.vocab_size)
+            if made.pointed is not None:
+                logits_BQV = pointer.log_probs(made.pointed, logits_BQV)
+            return logits_BQV, _apart(Cache(*made.kept))  # type: ignore[arg-type]  # all are there
 
         rows = Rows(batch['begin'], batch['end'], batch['draw'], batch['weight'] > 0)
         found = search(Steps(step, _grow), cache, rows, how)
         return {'tokens': found.tokens_BR, 'score': found.score_B}
 
-    def _empty_cache(
-        self, params: Params, batch: Batch, memory_BSM: jax.Array, real_BS: jax.Array
-    ) -> list[Cache]:
+    def _empty_cache(self, params: Params, batch: Batch, memory_BSM: jax.Array) -> list[Cache]:
         """A cache without tokens of the answer; those of the memory are computed."""
         begin_BL = batch['begin'][:, None]
         target = self._target(begin_BL, jnp.zeros_like(begin_BL), jnp.ones_like(begin_BL))
-        given = self._given(target, memory_BSM, real_BS)
-        _, (_, _, key_NBHKS, value_NBHSK) = self._run(params, target, given, None)
+        given = self._given(target, memory_BSM, batch)
+        _, _, (_, _, key_NBHKS, value_NBHSK) = self._run(params, target, given, None)
         assert key_NBHKS is not None and value_NBHSK is not None
         N, B, H, K, _ = key_NBHKS.shape
         S, dtype = slots(self.how), key_NBHKS.dtype
@@ -384,7 +408,7 @@ class TextHead:
         given: Given,
         cache: Cache | None,
         dropout_keys: Any = (None, None),
-    ) -> tuple[SoftmaxInputs, tuple[jax.Array | None, ...]]:
+    ) -> Made:
         embedded_BLE, word_VE = None, None
         if self.tied:
             embedded_BLE = self.encoder.embed(params, target, dropout_keys[0])
@@ -411,14 +435,20 @@ class TextHead:
             'types': jnp.zeros_like(tokens_BL),
         }
 
-    def _given(self, target: Batch, memory_BSM: jax.Array | None, real_BS: jax.Array) -> Given:
+    def _given(self, target: Batch, memory_BSM: jax.Array | None, read: Batch) -> Given:
         rotations, model = {}, self.model
+        real_BS, source_BS = read['documents'] > 0, None
+        if self.copies:
+            tokens_BS = read['tokens']
+            is_word_BS = (tokens_BS != read['begin'][:, None]) & (tokens_BS != read['end'][:, None])
+            source_BS = jnp.where(real_BS & is_word_BS, tokens_BS, -1)
         if model.positions == 'rotary':
             length = max(self.how.length, target['positions'].shape[1])
             rotations['global'] = rotary.rotation(
                 target['positions'], self.shape.head_size, model.rotary_base, length
             )
-        return Given(Positions(target['documents'], rotations), memory_BSM, real_BS, None, None)
+        positions = Positions(target['documents'], rotations)
+        return Given(positions, memory_BSM, real_BS, source_BS, None, None)
 
     def _mean_logits(self, softmax: SoftmaxInputs) -> jax.Array:
         """The mean over the vocabulary of each position's logits, without computing them."""

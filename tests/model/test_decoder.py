@@ -20,9 +20,10 @@ from tests.support.configs import SPECIAL, modern_config, random_batch, tiny_con
 V, B, L, R = 40, 3, 8, 5
 HOW = Search('greedy', 3, R, 1.0, 0, True, 0.9, 1.0, 0)
 MODELS = {
-    'tied': (tiny_config, DecoderShape('discriminator', 1, True, HOW)),
+    'tied': (tiny_config, DecoderShape('discriminator', 1, True, False, HOW)),
+    'copies': (tiny_config, DecoderShape('discriminator', 1, True, True, HOW)),
     # The modern block, of the generator's width, with embeddings of its own.
-    'modern': (modern_config, DecoderShape('generator', 2, False, HOW)),
+    'modern': (modern_config, DecoderShape('generator', 2, False, False, HOW)),
 }
 
 
@@ -83,7 +84,7 @@ def greedy_without_cache(name, row):
     return answer
 
 
-@pytest.mark.parametrize('name', ['tied', pytest.param('modern', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('name', ['tied', 'copies', pytest.param('modern', marks=pytest.mark.slow)])
 def test_decoding_with_a_cache_is_decoding_without_token_for_token(name):
     params, batch, _, answers = made(name)
     found = jax.device_get(answers['greedy'](params, batch))
@@ -149,6 +150,6 @@ def test_above_mean_is_the_distance_to_the_mean_logit():
 
 def test_answers_longer_than_the_positions_are_refused():
     model = bind(tiny_config().model, V)
-    decoder = DecoderShape('discriminator', None, True, HOW._replace(length=64))
+    decoder = DecoderShape('discriminator', None, True, False, HOW._replace(length=64))
     with pytest.raises(ConfigError, match=r'target_length is 64.*max_positions is 32'):
         model.head(HeadShape('text', 'reference', 0, 0.0, decoder=decoder))

@@ -118,7 +118,8 @@ def head(task: Task) -> HeadShape:
     """A decoder."""
     settings, how = task.decoder, task.decoding
     like = 'generator' if settings.start == 'generator' else 'discriminator'
-    decoder = DecoderShape(like, settings.layers, settings.tied, _search(task, how))
+    search = _search(task, how)
+    decoder = DecoderShape(like, settings.layers, settings.tied, settings.copies, search)
     return HeadShape('text', task.style, 0, task.head_dropout, decoder=decoder)
 
 
@@ -182,7 +183,7 @@ def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
     """Cross-entropy with smoothed labels, added up over the target's tokens [B].
 
     A share of the probability is spread over all tokens: -log p(target) plus that share of the
-    distance between the target's logit and the mean logit.
+    distance between log p(target) and the mean log-probability.
     """
     smoothed_BR = outputs['loss'] + task.decoder.label_smoothing * outputs['above_mean']
     return jnp.sum(outputs['real'] * smoothed_BR, axis=1)
