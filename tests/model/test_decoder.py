@@ -6,15 +6,20 @@ import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from electra_jax.config.settings import MeshConfig
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.model.decoder import DecoderShape
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.ops import decoding
 from electra_jax.ops.decoding import Search
+from electra_jax.parallel import mesh as meshes
+from electra_jax.parallel import rules
 from tests.support.configs import SPECIAL, modern_config, random_batch, tiny_config
 
 V, B, L, R = 40, 3, 8, 5
@@ -115,6 +120,73 @@ def test_a_beam_gives_its_answers_the_scores_of_the_whole_row():
     np.testing.assert_array_equal(alone['tokens'][2], found['tokens'][2])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['tied', 'copies'])
+@pytest.mark.parametrize('sizes', [{'data': 8}, {'data': 2, 'fsdp': 2, 'tensor': 2}])
+def test_the_mesh_changes_no_answer(name, sizes):
+    params, batch, _, answers = made(name)
+    batch = {key: np.concatenate([x, x, x[:2]]) for key, x in batch.items()}  # 8 rows
+    ours = jax.device_get(answers['beam'](params, batch))
+    mesh = meshes.make_mesh(MeshConfig(**sizes))
+    params = jax.device_put(params, rules.state_shardings(params, mesh))
+    theirs = jax.device_get(jax.jit(rules.on_mesh(answers['beam'], mesh))(params, batch))
+    np.testing.assert_array_equal(ours['tokens'], theirs['tokens'])
+    np.testing.assert_allclose(ours['score'], theirs['score'], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_decoder_copies_words_that_no_answer_had_in_training():
+    """The answer is the third word that is read."""
+    make_config, decoder = MODELS['copies']
+    model = bind(make_config().model, V)
+    shape = dataclasses.replace(decoder, how=HOW._replace(length=2))
+    head = model.head(HeadShape('text', 'reference', 0, 0.0, decoder=shape))
+    known, unknown, random = np.arange(8, 34), np.arange(34, V), np.random.default_rng(0)
+
+    def batch_of(words, count=32):
+        tokens = random.choice(np.arange(8, V), (count, L)).astype(np.int32)
+        tokens[:, 0], tokens[:, -1] = SPECIAL.cls, SPECIAL.sep
+        tokens[:, 3] = answer = random.choice(words, count)
+        same = {key: np.full(count, value, np.int32) for key, value in
+                (('begin', SPECIAL.cls), ('end', SPECIAL.sep), ('draw', 0))}  # fmt: skip
+        positions = np.broadcast_to(np.arange(L, dtype=np.int32), (count, L))
+        ones = np.ones((count, L), np.int32)
+        return same | {
+            'tokens': tokens,
+            'documents': ones,
+            'positions': positions,
+            'types': 0 * ones,
+            'weight': np.ones(count, np.float32),
+            'target': np.stack([answer, same['end']], axis=1).astype(np.int32),
+        }
+
+    params = jax.jit(
+        lambda key: {**model.init(key, ('encoder',)), 'task_head': head.init(key)}
+    )(jax.random.key(0))  # fmt: skip
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def step(params, state, batch):
+        def loss(params):
+            return jnp.mean(head.outputs(params, batch, None)['loss'])
+
+        updates, state = optimizer.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    for _ in range(200):
+        params, state = step(params, state, batch_of(known))
+    answers = jax.jit(head.answers)
+
+    def share_of_right(words):
+        batch = batch_of(words, 200)
+        found = answers(params, batch)['tokens'][:, 0]
+        return float(np.mean(found == batch['target'][:, 0]))
+
+    assert share_of_right(known) > 0.9
+    assert share_of_right(unknown) > 0.9
+
+
 def test_a_step_writes_into_the_cache_and_copies_none_of_it():
     """What has the size of a layer's keys is only ever passed on, grown, or written into."""
     model = tiny_config().model
@@ -133,7 +205,7 @@ def test_a_step_writes_into_the_cache_and_copies_none_of_it():
         assert operations[copying] == 0, f'{copying}: {operations}'
 
 
-def test_above_mean_is_the_distance_to_the_mean_logit():
+def test_above_mean_is_the_distance_to_the_mean_log_probability():
     """Cross-entropy with smoothed labels by its definition, from all log-probabilities."""
     eps, answer = 0.2, [9, 30, SPECIAL.sep]
     target_VR = np.full((V, R), -1)
