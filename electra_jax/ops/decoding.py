@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from electra_jax.core import rng
 from electra_jax.core.dims import lift
 
-_SMALLEST_STAGE = 16  # tokens; fewer would not be worth what another stage takes to compile
+_SMALLEST_STAGE = 12  # tokens; fewer would not be worth what another stage takes to compile
 _BLOCK = 64  # tokens of which the likeliest is looked at first
 _LOWEST = -1e9  # log-probability of what cannot be; finite, so that no sum is NaN
 
@@ -141,12 +141,18 @@ def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found
 
     def advance(state: _Beam) -> _Beam:
         seen_BQS = _with_own(state.seen_BQS, state.time)
-        next_BQV, cache = _log_probs_of_next(decoder.step, state, seen_BQS, rows, how)
-        V = next_BQV.shape[-1]
-        total_BQV = state.score_BQ[..., None] + next_BQV
+        logits_BQV, log_sum_BQ, cache = _next(decoder.step, state, seen_BQS, rows, how)
+        V = logits_BQV.shape[-1]
         # Each hypothesis can end once: among 2 Q continuations at least Q go on.
-        best_BC, index_BC = highest(total_BQV.reshape(B, Q * V), 2 * Q)
+        offset_BQ = state.score_BQ - log_sum_BQ
+        best_BC, index_BC = highest(logits_BQV, offset_BQ, 2 * Q)
         parent_BC, token_BC = index_BC // V, index_BC % V
+        # The last token of the longest answer is its end.
+        is_last, ends_BQ = state.time == how.length - 1, _at_token(logits_BQV, rows.end_B)
+        ends_BC = jnp.pad(ends_BQ + offset_BQ, [(0, 0), (0, Q)], constant_values=_LOWEST)
+        best_BC = jnp.where(is_last, ends_BC, best_BC)
+        parent_BC = jnp.where(is_last, lift(jnp.arange(2 * Q) % Q, 2), parent_BC)
+        token_BC = jnp.where(is_last, rows.end_B[:, None], token_BC)
         ends_BC = token_BC == rows.end_B[:, None]
         history_BCR = _at(state.history_BQR, parent_BC)
         history_BCR = history_BCR.at[:, :, state.time].set(token_BC)
@@ -159,7 +165,8 @@ def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found
         finished_BQ, kept_BQ = jax.lax.top_k(pool_B, Q)
         answers_BQR = _at(jnp.concatenate([state.answers_BQR, history_BCR], axis=1), kept_BQ)
 
-        alive_BQ, chosen_BQ = jax.lax.top_k(jnp.where(ends_BC, _LOWEST, best_BC), Q)
+        going_on_BC = jnp.where(ends_BC, jnp.minimum(best_BC, _LOWEST), best_BC)  # NaN stays
+        alive_BQ, chosen_BQ = jax.lax.top_k(going_on_BC, Q)
         parent_BQ = jnp.take_along_axis(parent_BC, chosen_BQ, axis=1)
         done_B = state.done_B
         finished_BQ = jnp.where(done_B[:, None], state.finished_BQ, finished_BQ)
@@ -213,18 +220,18 @@ class _Line(NamedTuple):
 
 
 def _greedy(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found:
-    return _one_line(decoder, cache, rows, how, lambda scores_BV, time: scores_BV)
+    return _one_line(decoder, cache, rows, how, lambda logits_BQV, time: logits_BQV)
 
 
 def _nucleus(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found:
-    def noisy(scores_BV: jax.Array, time: jax.Array) -> jax.Array:
-        scores_BV = nucleus(scores_BV / how.temperature, how.top_p)
+    def noisy(logits_BQV: jax.Array, time: jax.Array) -> jax.Array:
+        scores_BQV = nucleus(logits_BQV / how.temperature, how.top_p)
 
         def draw(row: jax.Array) -> jax.Array:
             key = jax.random.fold_in(jax.random.fold_in(rng.root_key(how.seed), row), time)
-            return jax.random.gumbel(key, scores_BV.shape[1:], jnp.float32)
+            return jax.random.gumbel(key, scores_BQV.shape[2:], jnp.float32)
 
-        return scores_BV + jax.vmap(draw)(rows.draw_B)
+        return scores_BQV + jax.vmap(draw)(rows.draw_B)[:, None]
 
     return _one_line(decoder, cache, rows, how, noisy)
 
@@ -248,7 +255,7 @@ def _one_line(
     how: Search,
     preference: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Found:
-    """Each next token is the one of the highest preference, by log-probabilities and time."""
+    """Each next token is the one of the highest preference, by logits and time."""
     B, R = len(rows.first_B), _stages(how)[0]
     state = _Line(
         time=jnp.int32(0),
@@ -262,11 +269,12 @@ def _one_line(
 
     def advance(state: _Line) -> _Line:
         seen_BQS = _with_own(state.seen_BQS, state.time)
-        next_BQV, cache = _log_probs_of_next(decoder.step, state, seen_BQS, rows, how)
-        log_probs_BV = next_BQV[:, 0]
-        token_B = highest(preference(log_probs_BV, state.time), 1)[1][:, 0]
+        logits_BQV, log_sum_B1, cache = _next(decoder.step, state, seen_BQS, rows, how)
+        liked_BQV = preference(logits_BQV, state.time)
+        token_B = highest(liked_BQV, jnp.zeros_like(log_sum_B1), 1)[1][:, 0]
+        token_B = jnp.where(state.time == how.length - 1, rows.end_B, token_B)
         token_B = jnp.where(state.done_B, 0, token_B)
-        gain_B1 = jnp.take_along_axis(log_probs_BV, token_B[:, None], axis=1)
+        gain_B1 = jnp.take_along_axis(logits_BQV[:, 0], token_B[:, None], axis=1) - log_sum_B1
         return _Line(
             time=state.time + 1,
             last_BQ=token_B[:, None],
@@ -289,21 +297,39 @@ def _one_line(
 # Of both
 
 
-def highest(x_BV: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """The same as `jax.lax.top_k`, for few of very many, which a CPU sorts slowly.
+def highest(x_BQV: jax.Array, offset_BQ: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """The highest members of each row, and their places among all Q V, by `x + offset`, [B, count].
 
-    What is among the highest is in one of as many blocks, those with the highest members.
+    The same as `jax.lax.top_k` of the sums, which are not computed, and whose many members a CPU
+    sorts slowly. What is among the highest is in one of as many blocks, those with the highest
+    members.
     """
-    B, V = x_BV.shape
-    if 2 * count * _BLOCK > V:
-        return jax.lax.top_k(x_BV, count)
-    x_BV = jnp.pad(x_BV, [(0, 0), (0, -V % _BLOCK)], constant_values=-jnp.inf)
-    blocks_BXY = x_BV.reshape(B, -1, _BLOCK)
-    _, block_BC = jax.lax.top_k(jnp.max(blocks_BXY, axis=2), count)
+    B, Q, V = x_BQV.shape
+    if 2 * count * _BLOCK > Q * V:
+        return jax.lax.top_k((x_BQV + offset_BQ[..., None]).reshape(B, Q * V), count)
+    blocks_BQXY, peaks_BQX = _blocks(x_BQV)
+    X = blocks_BQXY.shape[2]
+    best_BQX = peaks_BQX + offset_BQ[..., None]
+    _, block_BC = jax.lax.top_k(best_BQX.reshape(B, Q * X), count)
     block_BC = jnp.sort(block_BC, axis=1)  # of equal members the first one counts
-    values_BC, inside_BC = jax.lax.top_k(_at(blocks_BXY, block_BC).reshape(B, -1), count)
-    chosen_BC = jnp.take_along_axis(block_BC, inside_BC // _BLOCK, axis=1)
-    return values_BC, chosen_BC * _BLOCK + inside_BC % _BLOCK
+    inside_BCY = _at(blocks_BQXY.reshape(B, Q * X, _BLOCK), block_BC)
+    inside_BCY += jnp.take_along_axis(offset_BQ, block_BC // X, axis=1)[..., None]
+    values_BC, at_BC = jax.lax.top_k(inside_BCY.reshape(B, -1), count)
+    chosen_BC = jnp.take_along_axis(block_BC, at_BC // _BLOCK, axis=1)
+    return values_BC, chosen_BC // X * V + chosen_BC % X * _BLOCK + at_BC % _BLOCK
+
+
+def _blocks(x_BQV: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The members by blocks, and the highest one of each block [B, Q, X]."""
+    short = -x_BQV.shape[2] % _BLOCK
+    x_BQV = jnp.pad(x_BQV, [(0, 0), (0, 0), (0, short)], constant_values=-jnp.inf)
+    blocks_BQXY = x_BQV.reshape(*x_BQV.shape[:2], -1, _BLOCK)
+    return blocks_BQXY, jnp.max(blocks_BQXY, axis=3)
+
+
+def _at_token(x_BQV: jax.Array, token_B: jax.Array) -> jax.Array:
+    index_BQ1 = jnp.broadcast_to(token_B[:, None, None], (*x_BQV.shape[:2], 1))
+    return jnp.take_along_axis(x_BQV, index_BQ1, axis=2)[..., 0]
 
 
 def _with_own(seen_BQS: jax.Array, time: jax.Array) -> jax.Array:
@@ -318,31 +344,31 @@ def _goes_on(R: int, state: '_Beam | _Line') -> jax.Array:
     return (state.time < R) & ~jnp.all(state.done_B)
 
 
-def _log_probs_of_next(
+def _next(
     step: Step, state: '_Beam | _Line', seen_BQS: jax.Array, rows: Rows, how: Search
-) -> tuple[jax.Array, Cache]:
-    """Log-probabilities of the next tokens [B, Q, V], penalties included, and the new cache."""
-    logits_BQV, cache = step(state.last_BQ, state.time, seen_BQS, state.cache)
-    penalty_BQV = _penalties(state, rows, how, logits_BQV.shape[-1])
-    return jax.nn.log_softmax(logits_BQV) + penalty_BQV, cache
+) -> tuple[jax.Array, jax.Array, Cache]:
+    """Logits of the next tokens [B, Q, V], what makes them log-probabilities, and the new cache.
 
-
-def _penalties(state: '_Beam | _Line', rows: Rows, how: Search, V: int) -> jax.Array:
-    """What is added to the log-probabilities of the next tokens [B, Q, V]: 0, or next to nothing.
-
-    The last token of the longest answer is its end, and no n-gram is repeated.
+    That is the log of the sum of their exponentials [B, Q], to be subtracted: there are too many
+    logits to write them more than once. Of tokens that would repeat an n-gram they are lowest.
     """
-    is_end_BV = lift(jnp.arange(V), 2) == rows.end_B[:, None]
-    too_late_BV = (state.time == how.length - 1) & ~is_end_BV
-    penalty_BQV = jnp.where(too_late_BV, 2 * _LOWEST, 0.0)[:, None]
+    logits_BQV, cache = step(state.last_BQ, state.time, seen_BQS, state.cache)
+    logits_BQV = jax.lax.optimization_barrier(logits_BQV)
+    top_BQ1 = jnp.max(_blocks(logits_BQV)[1], axis=-1, keepdims=True)
+    log_sum_BQ = top_BQ1[..., 0] + jnp.log(jnp.sum(jnp.exp(logits_BQV - top_BQ1), axis=-1))
     if 0 < how.no_repeat <= state.history_BQR.shape[2]:
-        repeated_BQV = _repeated(state.history_BQR, state.time, how.no_repeat, V)
-        penalty_BQV = jnp.where(repeated_BQV & ~is_end_BV[:, None], 2 * _LOWEST, penalty_BQV)
-    return penalty_BQV
+        logits_BQV = _without_repeats(logits_BQV, state, rows, how.no_repeat)
+    return logits_BQV, log_sum_BQ, cache
 
 
-def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Array:
-    """The tokens that would complete an n-gram that a hypothesis has already, bool [B, Q, V]."""
+def _without_repeats(
+    logits_BQV: jax.Array, state: '_Beam | _Line', rows: Rows, n: int
+) -> jax.Array:
+    """Nearly no probability for tokens that would complete an n-gram that a hypothesis has already.
+
+    The end may follow anything.
+    """
+    history_BQR, time = state.history_BQR, state.time
     B, Q, R = history_BQR.shape
     starts = R - n + 1
     # Where time < n - 1 this slice begins at 0; then no n-gram counts.
@@ -351,8 +377,9 @@ def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Ar
     for k in range(n - 1):
         same = same & (history_BQR[:, :, k : k + starts] == recent[:, :, k, None])
     last = history_BQR[:, :, n - 1 :]
+    lowest = jnp.where(same & (last != rows.end_B[:, None, None]), 2 * _LOWEST, jnp.inf)
     b, q = jnp.arange(B)[:, None, None], jnp.arange(Q)[None, :, None]
-    return jnp.zeros((B, Q, V), bool).at[b, q, last].max(jnp.broadcast_to(same, last.shape))
+    return logits_BQV.at[b, q, last].min(lowest)
 
 
 # By `config.task.decoding.method`.

@@ -166,7 +166,7 @@ def test_a_row_of_nan_has_that_score_and_the_others_their_answers(method, monkey
     how = USUAL._replace(method=method, beams=2, top_p=0.9, seed=5)
     tokens, _ = find(how)
     monkeypatch.setitem(globals(), 'OF_ROW_BV', OF_ROW_BV.copy())
-    OF_ROW_BV[3] = np.nan
+    OF_ROW_BV[3, 2] = np.nan
     after, scores = find(how)
     assert np.flatnonzero(np.isnan(scores)).tolist() == [3]
     assert after[:3] + after[4:] == tokens[:3] + tokens[4:]
@@ -202,8 +202,10 @@ def test_a_cache_that_grows_changes_no_answer(method, monkeypatch):
 @pytest.mark.parametrize('count', [1, 6])
 def test_the_highest_of_many_are_those_of_top_k_also_of_equal_ones(count, monkeypatch):
     monkeypatch.setattr(decoding, '_BLOCK', 4)
-    x_BV = np.random.default_rng(0).integers(0, 9, (64, 50)).astype(np.float32)
-    x_BV[3, 40] = np.nan
-    found, wanted = decoding.highest(jnp.asarray(x_BV), count), jax.lax.top_k(x_BV, count)
+    random = np.random.default_rng(0)
+    x_BQV = random.integers(0, 9, (64, 3, 50)).astype(np.float32)
+    offset_BQ = random.integers(-4, 4, (64, 3)).astype(np.float32)
+    found = decoding.highest(jnp.asarray(x_BQV), jnp.asarray(offset_BQ), count)
+    wanted = jax.lax.top_k((x_BQV + offset_BQ[..., None]).reshape(64, 150), count)
     np.testing.assert_array_equal(found[0], wanted[0])
     np.testing.assert_array_equal(found[1], wanted[1])
