@@ -928,7 +928,7 @@ UNTRIED = {
         ('aot/gpu.py', 'the GPU compiler (jax-cuda12-plugin of the'),
         ('aot/gpu.py', ' cannot be described by the GPU compiler ('),
         ('aot/gpu.py', "config.model.attention is 'triton', whose ker"),
-        ('aot/gpu.py', "config.model.attention is 'cudnn', which is c"),
+        ('aot/gpu.py', ', which is compiled by cuDNN, and that'),
         ('aot/tpu.py', 'the TPU compiler (libtpu) is not installed:'),
         ('aot/tpu.py', 'is not a slice that libtpu knows ('),
         ('bench/job.py', '--versus=transformers is timed on a CPU or a'),

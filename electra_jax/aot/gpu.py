@@ -76,9 +76,9 @@ def check(config: Config) -> None:
             "config.model.attention is 'triton', whose kernel asks the GPU for its kind while it "
             'is compiled, and none is here: type --config.model.attention=xla'
         )
-    if kernel == 'cudnn' and not has_cudnn():
+    if kernel in ('cudnn', 'cudnn_mask') and not has_cudnn():
         raise ConfigError(
-            "config.model.attention is 'cudnn', which is compiled by cuDNN, and that is not "
+            f'config.model.attention is {kernel!r}, which is compiled by cuDNN, and that is not '
             "installed: type pip install -e '.[gpu-compile]' in a clone, or pip install "
             'nvidia-cudnn-cu12 nvidia-cublas-cu12 nvidia-cuda-runtime-cu12; or type '
             '--config.model.attention=xla'

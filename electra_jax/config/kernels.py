@@ -12,11 +12,12 @@ from electra_jax.core.errors import ConfigError
 # Where each kernel runs; None: everywhere.
 PLATFORM_OF: dict[str, str | None] = {
     'xla': None, 'splash': 'tpu', 'mosaic': 'tpu', 'cudnn': 'gpu', 'triton': 'gpu',
+    'cudnn_mask': 'gpu',
 }  # fmt: skip
 # What is tried in turn where no kernel is set; the first that can run the config is used.
 FASTEST_FIRST: dict[str, tuple[str, ...]] = {
     'tpu': ('mosaic', 'splash'),
-    'gpu': ('cudnn', 'triton'),
+    'gpu': ('cudnn', 'triton', 'cudnn_mask'),
 }
 # Modules that JAX may no longer have: 0.12 deprecates its Triton kernels and will remove them.
 MODULE_OF: dict[str, str] = {'triton': 'jax.experimental.pallas.ops.gpu.attention'}
@@ -50,13 +51,15 @@ def limits(config: Config | Settings, kernel: str) -> Iterator[tuple[str, str, s
         yield 'drops no attention probabilities', dropout, f'{dropout}=0'
     if config.mesh.sequence != 1:
         yield 'needs whole rows on each device', 'mesh.sequence', 'mesh.sequence=1'
-    if kernel != 'cudnn':
+    if kernel not in ('cudnn', 'cudnn_mask'):
         return
-    # Fine-tuning and prediction have one text a row.
-    if config.task.name is None and config.data.layout == 'packed':
-        yield 'does not keep the documents of a row apart', 'data.layout', triton
-    if model.generator == 'two_tower':
-        yield 'looks to both sides or back, not ahead', 'model.generator', triton
+    if kernel == 'cudnn':
+        masked = 'model.attention=cudnn_mask'
+        # Fine-tuning and prediction have one text a row.
+        if config.task.name is None and config.data.layout == 'packed':
+            yield 'does not keep the documents of a row apart', 'data.layout', masked
+        if model.generator == 'two_tower':
+            yield 'looks to both sides or back, not ahead', 'model.generator', masked
     if model.compute_dtype == 'float32':
         yield 'does not compute in float32', 'model.compute_dtype', 'model.compute_dtype=bfloat16'
     shapes = discriminator_shape(model), generator_shape(model)

@@ -98,10 +98,12 @@ class ModelConfig:
     )
     vocab_multiple: int = setting(128, at_least=1, at_most=_MOST)  # V is padded to a multiple of it
     # Where unset, these five suit the devices of the run (`resolve._for_devices`).
-    # 'xla' (the formula as it stands), 'splash' or 'mosaic' (TPU), 'cudnn' or 'triton' (GPU): all
-    # but the first keep no scores. 'xla' and 'mosaic' have attention dropout, by the same bits.
-    # `config.kernels` has what each cannot do.
-    attention: str = setting(UNSET, choices=('xla', 'splash', 'mosaic', 'cudnn', 'triton'))
+    # 'xla' (the formula as it stands), 'splash' or 'mosaic' (TPU), 'cudnn', 'triton' or
+    # 'cudnn_mask' (GPU): all but the first keep no scores. 'xla' and 'mosaic' have attention
+    # dropout, by the same bits. `config.kernels` has what each cannot do.
+    attention: str = setting(
+        UNSET, choices=('xla', 'splash', 'mosaic', 'cudnn', 'triton', 'cudnn_mask')
+    )
     # 'bfloat16' on TPU and GPU, 'float32' on CPU.
     compute_dtype: str = setting(UNSET, choices=('float32', 'bfloat16'))
     # Layers per iteration of the scan: 1; at most 12 to pre-train on GPU; all of them on CPU.

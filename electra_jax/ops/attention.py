@@ -1,7 +1,7 @@
 """Multi-head attention that stays inside one document: which tokens see which, and by what kernel.
 
-Every kernel is handed document numbers, never a mask of who sees whom: only the plain form makes
-one, of [B, L, S], and the local form one of [B, L, U].
+Every kernel is handed document numbers, never a mask of who sees whom: the plain form and
+'cudnn_mask' make one, of [B, L, S], and the local form one of [B, L, U].
 """
 
 import functools
@@ -15,7 +15,7 @@ from electra_jax.core.dims import lift
 from electra_jax.ops import flash
 from electra_jax.ops.activations import softmax
 from electra_jax.ops.dropout import Drop
-from electra_jax.ops.sight import Operands, Sight
+from electra_jax.ops.sight import Operands, Sight, visible
 
 _MASKED = -1e9  # finite, so that a row of nothing but padding has no NaN
 
@@ -85,18 +85,6 @@ def among(
     return jnp.swapaxes(context_BHLK, 1, 2)
 
 
-def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
-    """Who sees whom: bool [B, L, S].
-
-    >>> visible(jnp.array([[1, 1, 0]]), Sight('before')).astype(int).tolist()
-    [[[1, 0, 0], [1, 1, 0], [0, 0, 1]]]
-    """
-    positions_L = jnp.arange(documents_BL.shape[1])
-    seen_LS = sight.sees(positions_L[:, None], positions_L[None])
-    same_BLS = documents_BL[:, :, None] == documents_BL[:, None, :]
-    return same_BLS & lift(jnp.asarray(seen_LS), 3)
-
-
 def local(operands: Operands, sight: Sight, drop: Drop) -> jax.Array:
     """Attention through a window, in blocks of tokens: linear in L.
 
@@ -157,7 +145,8 @@ KERNELS: dict[str, Callable[..., jax.Array]] = {
     'splash': flash.splash,
     'mosaic': mosaic,
     'cudnn': flash.cudnn,
+    'cudnn_mask': flash.cudnn_mask,
     'triton': flash.triton,
 }
 DROPPING = ('xla', 'mosaic')  # those that drop probabilities, by the same bits
-WINDOWED = ('splash', 'mosaic')  # those that skip what a window hides
+WINDOWED = ('splash', 'mosaic', 'cudnn_mask')  # those that know windows

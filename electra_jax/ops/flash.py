@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.core.dims import per_shard
-from electra_jax.ops.sight import Operands, Sight
+from electra_jax.ops.sight import Operands, Sight, visible
 
 _TILE = 128
 
@@ -87,7 +87,8 @@ def triton(operands: Operands, sight: Sight, interpret: bool = False) -> jax.Arr
 def cudnn(operands: Operands, sight: Sight) -> jax.Array:
     """cuDNN's flash attention, for GPUs: rows of one document each, with padding behind it.
 
-    Packed documents would take B x H x L numbers for as many as a row may have, 255 here.
+    Packed documents would take B x H x L numbers for as many as a row may have, 255 here: they are
+    for `cudnn_mask`.
     """
 
     def rows(operands: Operands) -> jax.Array:
@@ -100,6 +101,23 @@ def cudnn(operands: Operands, sight: Sight) -> jax.Array:
             query_seq_lengths=lengths_B,
             key_value_seq_lengths=lengths_B,
             implementation='cudnn',
+        )
+
+    return _per_row_and_head(rows, operands)
+
+
+def cudnn_mask(operands: Operands, sight: Sight) -> jax.Array:
+    """cuDNN's flash attention with who sees whom as an array, [B, L, S] for all heads, for GPUs.
+
+    It knows documents, directions and windows. The array is the price: 2 L bytes a token, which
+    each head of each layer reads, where one without documents reads none.
+    """
+
+    def rows(operands: Operands) -> jax.Array:
+        *vectors, documents_BL = operands
+        visible_BLS = visible(documents_BL, sight)
+        return jax.nn.dot_product_attention(
+            *vectors, mask=visible_BLS[:, None], implementation='cudnn'
         )
 
     return _per_row_and_head(rows, operands)

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+
+from electra_jax.core.dims import lift
 
 
 class Operands(NamedTuple):
@@ -68,3 +71,15 @@ class Sight(NamedTuple):
         own = max(self.window, _FEWEST)
         blocks = Blocks(-(-L // own), own, own + 2 * self.window)
         return blocks if blocks.seen < L else None
+
+
+def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
+    """Who sees whom: bool [B, L, S].
+
+    >>> visible(jnp.array([[1, 1, 0]]), Sight('before')).astype(int).tolist()
+    [[[1, 0, 0], [1, 1, 0], [0, 0, 1]]]
+    """
+    positions_L = jnp.arange(documents_BL.shape[1])
+    seen_LS = sight.sees(positions_L[:, None], positions_L[None])
+    same_BLS = documents_BL[:, :, None] == documents_BL[:, None, :]
+    return same_BLS & lift(jnp.asarray(seen_LS), 3)

@@ -48,7 +48,13 @@ def test_an_unset_kernel_is_the_fastest_that_can_run_the_config(platform, change
         ('mosaic', {'mesh': {'sequence': 2}}, '--config.mesh.sequence=1'),
         ('mosaic', {'data': {'row_length': 2**15 + 1}}, '--config.data.row_length=32768'),
         ('triton', {'mesh': {'sequence': 2}}, '--config.mesh.sequence=1'),
-        ('cudnn', {'data': {'layout': 'packed'}}, "config.data.layout is 'packed'"),
+        (
+            'cudnn',
+            {'data': {'layout': 'packed'}},
+            'type --config.model.attention=cudnn_mask',
+        ),
+        ('cudnn_mask', {'mesh': {'sequence': 2}}, '--config.mesh.sequence=1'),
+        ('cudnn_mask', {'model': {**FLASH, 'num_heads': 64}}, 'multiple of 8'),
         ('cudnn', {'model': {**FLASH, 'compute_dtype': 'float32'}}, 'compute_dtype=bfloat16'),
         ('cudnn', {'model': {**FLASH, 'num_heads': 64}}, 'multiple of 8'),
         (
@@ -66,7 +72,7 @@ def test_what_a_kernel_cannot_do_is_refused_with_what_to_type(kernel, changes, p
     assert problem in str(refusal.value)
 
 
-@pytest.mark.parametrize('kernel', ['splash', 'mosaic', 'cudnn', 'triton'])
+@pytest.mark.parametrize('kernel', ['splash', 'mosaic', 'cudnn', 'triton', 'cudnn_mask'])
 def test_a_kernel_of_other_devices_is_refused(kernel):
     settings = recipe({'model': {**FLASH, 'attention': kernel}})
     resolve.check(settings)
@@ -80,6 +86,6 @@ def test_a_kernel_that_jax_removed_is_not_chosen_and_is_refused_by_name(monkeypa
     assert resolve.resolve(packed, 'gpu').model.attention == 'triton'
     for removed in ('jax.experimental.pallas.ops.no_such', 'jax.no_such_package.attention'):
         monkeypatch.setitem(kernels.MODULE_OF, 'triton', removed)
-        assert resolve.resolve(packed, 'gpu').model.attention == 'xla'
+        assert resolve.resolve(packed, 'gpu').model.attention == 'cudnn_mask'
         with pytest.raises(ConfigError, match=f'triton.*{removed}.*attention=xla'):
             resolve.resolve(typed, 'gpu')

@@ -92,6 +92,31 @@ def test_cudnn_equals_the_plain_form(side):
     )
 
 
+@pytest.mark.skipif(jax.default_backend() != 'gpu', reason='cuDNN needs a GPU')
+@pytest.mark.parametrize('sight', [Sight(), Sight('before'), Sight('after', 30)], ids=str)
+def test_cudnn_with_a_mask_equals_the_plain_form_also_between_documents(sight):
+    def in_float32(operands, sight):
+        half = (x.astype(jnp.bfloat16) for x in operands[:3])
+        operands = Operands(*half, operands.documents_BL)
+        return flash.cudnn_mask(operands, sight).astype(jnp.float32)
+
+    assert_same(in_float32, (2, 128, 2, 64), sight, atol=2e-2)
+
+
+@pytest.mark.parametrize('sight', [Sight(), Sight('after', 2)], ids=str)
+def test_the_mask_that_cudnn_is_given_is_who_sees_whom(sight, monkeypatch):
+    """The same call without cuDNN, which needs a GPU."""
+    usual = jax.nn.dot_product_attention
+
+    def anywhere(*vectors, implementation, **arguments):
+        assert implementation == 'cudnn'
+        return usual(*vectors, implementation='xla', **arguments)
+
+    monkeypatch.setattr(jax.nn, 'dot_product_attention', anywhere)
+    with jax.numpy_rank_promotion('allow'):  # the library's function may
+        assert_same(flash.cudnn_mask, (2, 100, 2, 16), sight)
+
+
 def test_a_kernel_without_dropout_refuses_it():
     drop = Drop(0.1, jax.random.key(0), 'hash')
     operands = Operands(*vectors((B, L, H, K)), jnp.ones((B, L), jnp.int32))
