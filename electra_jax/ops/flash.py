@@ -114,10 +114,13 @@ def cudnn_mask(operands: Operands, sight: Sight) -> jax.Array:
     """
 
     def rows(operands: Operands) -> jax.Array:
-        *vectors, documents_BL = operands
-        visible_BLS = visible(documents_BL, sight)
+        visible_BLS = visible(operands.documents_BL, sight)
         return jax.nn.dot_product_attention(
-            *vectors, mask=visible_BLS[:, None], implementation='cudnn'
+            operands.query_BLHK,
+            operands.key_BSHK,
+            operands.value_BSHK,
+            mask=visible_BLS[:, None],
+            implementation='cudnn',
         )
 
     return _per_row_and_head(rows, operands)
