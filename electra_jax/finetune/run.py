@@ -137,6 +137,7 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     program = build_program(config, start.tokenizer.vocab_size, task)
     head = _head_start(program, start, task)
     examples = {name: one.examples for name, one in scored.items()}
+    tested = {name: one.examples for name, one in tests.items()}
     final = Judge(
         program.answerer, {name: split(one) for name, one in scored.items()}, task.headline
     )
@@ -154,7 +155,7 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         tests={name: split(one) for name, one in tests.items()},
         choice=choice,
         unset=unset,
-        trivial=trivial(task, loaded.examples, examples),
+        trivial=trivial(task, loaded.examples, examples | tested),
     )
 
 

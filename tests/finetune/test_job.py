@@ -392,6 +392,7 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     folder, workdir, _, _ = three
     config = config_of(folder, 'text', trials=3, task={'predict_test': True})
     run = open_run(config, epath.Path(workdir))
+    assert set(run.trivial.answers) == {'dev', 'test'}
     job.run_trials(run, Clock())
     output = capsys.readouterr().out
     assert (
