@@ -36,6 +36,8 @@ ONLY_IN = {
     'safetensors': {'interop'},
     'apache_beam': {'corpus'},
     'gradio': {'demo'},
+    'rich': {'runtime/terminal'},  # one display for all commands
+    'tqdm': set(),
     'pickle': set(),
 }
 

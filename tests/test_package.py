@@ -4,9 +4,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 
 import pytest
+import yaml
 
 from electra_jax import __main__ as program
 from electra_jax.config import recipe
@@ -62,8 +65,25 @@ def test_a_recipe_of_a_checkout_works_from_any_folder(tmp_path, monkeypatch):
     assert reference.read(named).bands
 
 
+def test_the_oldest_and_the_newest_python_of_the_metadata_are_checked():
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    versions = [
+        one.rpartition(' :: ')[2] for one in project['classifiers'] if ':: Python :: 3.' in one
+    ]
+    assert project['requires-python'] == f'>={versions[0]}' and versions == sorted(versions)
+    workflow = yaml.safe_load((ROOT / '.github' / 'workflows' / 'check.yml').read_text())
+    job = workflow['jobs']['check']
+    assert job['strategy']['matrix']['python'] == [versions[0], versions[-1]]
+    assert [step['run'] for step in job['steps'] if 'run' in step] == ['.ci/run']
+    assert (ROOT / '.ci' / 'run').stat().st_mode & 0o111
+    cited = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert (cited['version'], cited['license']) == (project['version'], project['license'])
+    cuda = {f'cuda{number}': [f'jax[cuda{number}]>=0.10.2,<0.13'] for number in (12, 13)}
+    assert cuda.items() <= project['optional-dependencies'].items()
+
+
 @pytest.mark.slow
-def test_a_wheel_holds_the_package_and_its_recipes_and_runs_anywhere(tmp_path):
+def test_a_wheel_of_the_sdist_holds_the_package_and_its_recipes_and_runs_anywhere(tmp_path):
     source = tmp_path / 'source'
     listed = subprocess.run(
         ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
@@ -74,12 +94,24 @@ def test_a_wheel_holds_the_package_and_its_recipes_and_runs_anywhere(tmp_path):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, source / name)
     pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet']
-    subprocess.run([*pip, 'wheel', '--no-deps', '-w', str(tmp_path), str(source)], check=True)
+    program = f'from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})'
+    made = subprocess.run(
+        [sys.executable, '-W', 'error::UserWarning', '-c', program],
+        cwd=source, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert 'warning: ' not in made.stderr.replace('warning: no previously-included', '')
+    (sdist,) = tmp_path.glob('*.tar.gz')
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition('/')[2] for name in archive.getnames()}
+    assert {'LICENSE', 'README.md', 'CHANGELOG.md', 'CITATION.cff', 'configs/small.py'} <= packed
+    assert not [name for name in packed if name.startswith('tests/')]
+    subprocess.run([*pip, 'wheel', '--no-deps', '-w', str(tmp_path), str(sdist)], check=True)
     (wheel,) = tmp_path.glob('*.whl')
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {f'electra_jax/recipes/{p.relative_to(ROOT / "configs")}'
                for p in (ROOT / 'configs').rglob('*.py')}  # fmt: skip
-    others = {f'electra_jax/{name}' for name in ('py.typed', 'report/page.css', 'report/page.js')}
+    tracked = [name for name in listed.stdout.splitlines() if name.startswith('electra_jax/')]
+    others = {name for name in tracked if (ROOT / name).is_file()}
     assert recipes | others <= names
     tops = {name.partition('/')[0] for name in names}
     assert {name for name in tops if not name.endswith('.dist-info')} == {'electra_jax'}

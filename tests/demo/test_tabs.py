@@ -54,6 +54,25 @@ def test_a_fine_tuned_model_answers_its_task(tuned):
     assert drawn.count('class="bar"') == 2
 
 
+@pytest.mark.parametrize(
+    ('kind', 'known', 'values', 'shown'),
+    [
+        ('tagging', Known(('O', 'B-PER', 'I-PER'), 'bio'), ['anna saw films'], 'class="tag"'),
+        ('spans', Known(), ['who saw', 'anna saw films'], 'class="answer"'),
+        ('translation', Known(), ['anna saw films'], 'class="answer"'),
+        ('summarization', Known(), ['anna saw films'], 'class="answer"'),
+    ],
+)
+def test_each_kind_of_fine_tuned_model_answers(kind, known, values, shown):
+    settings = {'question_length': 6, 'stride': 4} if kind == 'spans' else {}
+    if kind in ('translation', 'summarization'):
+        settings = {'decoder': {'target_length': 4}, 'decoding': {'beams': 2}}
+    task = dataclasses.replace(task_of(kind, known, **settings), row_length=16)
+    model = LoadedModel(trained.found(('encoder',), task), 8)
+    drawn = ask('Answer', model, *values)
+    assert shown in drawn, drawn
+
+
 def test_what_a_checkpoint_lacks_is_a_sentence(pretrained, tuned):
     assert 'was not fine-tuned' in tabs.lack(BY_TITLE['Answer'], pretrained)
     assert 'generator' in tabs.lack(BY_TITLE['Fill the mask'], tuned)

@@ -369,6 +369,7 @@ def test_what_is_computed_is_compared_with_transformers(ours, tmp_path, capsys):
     ('task', 'labels', 'layers'),
     [
         ('multi_label', ('a', 'b'), (('dense', 128), ('output', 2))),
+        pytest.param('regression', (), (('dense', 128), ('output', 1)), marks=pytest.mark.slow),
         pytest.param('tagging', ('O', 'B-X'), (('output', 2),), marks=pytest.mark.slow),
         pytest.param('spans', (), (('output', 2),), marks=pytest.mark.slow),
     ],

@@ -166,6 +166,7 @@ def task_params(*layers):
 HEADS = [
     ('classification', (('dense', 128), ('output', 3)), 'ElectraForSequenceClassification'),
     ('regression', (('dense', 128), ('output', 1)), 'ElectraForSequenceClassification'),
+    ('multi_label', (('dense', 128), ('output', 3)), 'ElectraForSequenceClassification'),
     ('tagging', (('output', 5),), 'ElectraForTokenClassification'),
     ('spans', (('output', 2),), 'ElectraForQuestionAnswering'),
 ]
@@ -180,7 +181,12 @@ def test_fine_tuned_heads_go_there_and_back(tmp_path, task, layers, architecture
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['architectures'] == [architecture]
     assert config['label2id'][labels[-1]] == len(labels) - 1
-    assert (config.get('problem_type') == 'regression') == (task == 'regression')
+    problems = {
+        'classification': 'single_label_classification',
+        'regression': 'regression',
+        'multi_label': 'multi_label_classification',
+    }
+    assert config.get('problem_type') == problems.get(task)
     loaded = projects.read_huggingface(tmp_path)
     fakes.assert_same(params, loaded.params)
     assert (loaded.task, loaded.labels) == (task, labels)

@@ -260,9 +260,25 @@ def test_both_networks_give_the_same_logits(libraries, tmp_path, name):
     assert_the_same(libraries, tmp_path / 'generator', generate, params)
 
 
+def test_an_encoder_alone_gives_the_same_states(libraries, tmp_path):
+    model = model_of(generator='uniform', embedding_sharing='shared', generator_embedding_size=None)
+    _, both = made('plain')
+    params = {part: both[part] for part in ('embeddings', 'discriminator')}
+    write(tmp_path, params, model)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    assert config['architectures'] == ['ModernBertModel']
+
+    def encode(params, batch):
+        return bind(model, fakes.VOCAB_SIZE).encode(params, batch, None)
+
+    assert_the_same(libraries, tmp_path, encode, params)
+
+
 HEADS = [
     ('classification', 'row', 'modernbert', 3),
     pytest.param('classification', 'row', 'modernbert_cls', 3, marks=pytest.mark.slow),
+    pytest.param('regression', 'row', 'modernbert', 1, marks=pytest.mark.slow),
+    pytest.param('multi_label', 'row', 'modernbert', 3, marks=pytest.mark.slow),
     pytest.param('tagging', 'token', 'modernbert', 5, marks=pytest.mark.slow),
 ]
 

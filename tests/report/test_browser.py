@@ -63,6 +63,18 @@ def test_curves_are_drawn_over_steps_and_over_time(browser, file):
         assert 'step' not in figure.locator('.readout').inner_text()
 
 
+def test_what_is_normal_lies_behind_the_curves(browser, file, tmp_path):
+    normal, output = f'{tmp_path}/normal.json', f'{tmp_path}/report.html'
+    job.run(parse(['--workdir', str(file.parent), f'--save_reference={normal}']))
+    job.run(parse(['--workdir', str(file.parent), f'--reference={normal}', f'--output={output}']))
+    with browsers.opened_page(browser, tmp_path / 'report.html') as page:
+        figure = page.locator('figure').first
+        assert figure.locator('polygon.band').count() == 1
+        assert 'what is normal' in page.inner_text('main')
+        page.click('#axis button[value=time]')  # of which a reference knows nothing
+        assert figure.locator('polygon.band').count() == 0
+
+
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [1280, 390])
 def test_it_fits_the_screen_and_can_be_read(browser, file, scheme, width):

@@ -6,12 +6,16 @@ import json
 import pathlib
 import re
 import time
+import types
 
 import pytest
 from etils import epath
 
+from electra_jax import main
 from electra_jax.config import recipe
 from electra_jax.core.errors import DataError
+from electra_jax.finetune import job as finetuning
+from electra_jax.pretrain import job as pretraining
 from electra_jax.report import (
     cells,
     comparison,
@@ -24,6 +28,7 @@ from electra_jax.report import (
     sentences,
 )
 from electra_jax.report.__main__ import parse
+from electra_jax.runtime import compiled
 from electra_jax.train import example_lines, runs
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock, Start
 from tests.support.clocks import FakeClock
@@ -305,6 +310,29 @@ def test_a_report_that_fails_is_a_warning(folder, monkeypatch):
     (folder / 'report.html').unlink()
     (folder / 'report.html').mkdir()
     assert job.at_end(epath.Path(folder)).startswith('warning: no report.html: ')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'is_written'),
+    [
+        ({}, True),
+        ({'log': {'report': False}}, False),
+        ({'job': 'evaluate'}, False),
+        ({'job': 'finetune', 'task': {'name': 'sst2'}}, True),
+    ],
+)
+def test_runs_end_with_their_page_unless_a_setting_turns_it_off(
+    tmp_path, monkeypatch, changes, is_written
+):
+    monkeypatch.setattr(main, 'WORKDIR', types.SimpleNamespace(value=str(tmp_path)))
+    monkeypatch.setattr(main.cli, 'typed_settings', lambda flag: ())
+    monkeypatch.setattr(compiled, 'keep', lambda where: None)
+    ran, written = [], []
+    for module in (finetuning, pretraining):
+        monkeypatch.setattr(module, 'run', lambda *arguments: ran.append(arguments))
+    monkeypatch.setattr(job, 'at_end', lambda folder: written.append(folder) or '')
+    main.main(recipe.recipe({'log': {'trackers': ''}, **changes}))
+    assert len(ran) == 1 and bool(written) == is_written
 
 
 def test_a_long_run_is_small_and_quick(tmp_path):

@@ -32,9 +32,16 @@ def opened_browser() -> Iterator:
 
 
 @contextlib.contextmanager
-def opened_page(browser, file: pathlib.Path, width: int = 1280, scheme: str = 'light') -> Iterator:
-    """A page in the browser; whatever it complains about, or asks a network for, is an error."""
+def opened_page(
+    browser, where: pathlib.Path | str, width: int = 1280, scheme: str = 'light'
+) -> Iterator:
+    """A page in the browser, of a file or at an address of this machine.
+
+    Whatever it complains about, or asks another host for, is an error.
+    """
     problems: list[str] = []
+    address = where if isinstance(where, str) else where.absolute().as_uri()
+    own = where if isinstance(where, str) else 'file:'
     with contextlib.closing(
         browser.new_page(viewport={'width': width, 'height': 900}, color_scheme=scheme)
     ) as page:
@@ -51,10 +58,12 @@ def opened_page(browser, file: pathlib.Path, width: int = 1280, scheme: str = 'l
         page.on(
             'request',
             lambda request: (
-                problems.append(request.url) if request.url.startswith('http') else None
+                problems.append(request.url)
+                if request.url.startswith('http') and not request.url.startswith(own)
+                else None
             ),
         )
-        page.goto(file.absolute().as_uri())
+        page.goto(address)
         yield page
         assert not problems, problems
 
