@@ -34,7 +34,8 @@ def serve(checkpoint: str, host: str, port: int) -> None:
     if importlib.util.find_spec('gradio') is None:
         raise ConfigError("the page needs Gradio: type pip install -e '.[demo]'")
     _check_free(host, port)
-    page = build(files.open_model(checkpoint, _BATCH_SIZE))
+    with terminal.alive('opening the model', terminal.ERR):
+        page = build(files.open_model(checkpoint, _BATCH_SIZE))
     # Fonts of the machine; the usual ones would be asked for over the network.
     theme = _gradio().themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace'])
     page.launch(

@@ -30,6 +30,7 @@ from electra_jax.interop import files as foreign_files
 from electra_jax.interop import tokenizer as foreign_tokenizer
 from electra_jax.interop.wordpiece_folder import LIBRARY_FILE
 from electra_jax.model.bind import bind
+from electra_jax.runtime import terminal
 from electra_jax.tokenizers.api import SpecialIds, Tokenizer
 
 PROGRAM_FILE, PARAMETERS_FILE, ABOUT_FILE = 'model.stablehlo', 'model.safetensors', 'export.json'
@@ -103,7 +104,8 @@ def export(request: Request) -> list[str]:
     files.check_new(request.target)
     chosen, notes = _choose(request)
     arrays = {name: x.astype(request.dtype) for name, x in chosen.params.items()}
-    exported = _lowered(chosen, arrays, request.platforms)
+    with terminal.alive('making the program', terminal.ERR):
+        exported = _lowered(chosen, arrays, request.platforms)
     with files.whole_folder(request.target) as fresh:
         fresh.mkdir()
         _write_tokenizer(chosen, fresh)

@@ -23,6 +23,7 @@ from electra_jax.interop.checkpoint import Checkpoint, from_record
 from electra_jax.interop.files import CONFIG_FILE, read_json
 from electra_jax.interop.projects import PASSED_ON, READERS, WRITERS
 from electra_jax.interop.transfer import Report
+from electra_jax.runtime import terminal
 from electra_jax.train import parameters, seals, workdir
 
 OURS = 'ours'
@@ -217,12 +218,13 @@ def _compared(folder: pathlib.Path | None, found: Checkpoint) -> Iterator[str]:
     """Compares with a folder of transformers; None: with one that is written for this."""
     from electra_jax.interop import check
 
-    if folder is not None:
-        yield from check.against_transformers(folder, found)
-        return
     with tempfile.TemporaryDirectory() as made:
-        WRITERS['huggingface'](pathlib.Path(made), found)
-        yield from check.against_transformers(pathlib.Path(made), found)
+        if folder is None:
+            folder = pathlib.Path(made)
+            WRITERS['huggingface'](folder, found)
+        with terminal.alive('comparing with transformers', terminal.ERR):
+            lines = list(check.against_transformers(folder, found))
+    yield from lines
 
 
 def read_ours(path: pathlib.Path, tasks: Tasks, how: How) -> Checkpoint:

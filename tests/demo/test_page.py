@@ -1,6 +1,8 @@
 """The page in the browser."""
 
 import socket
+import time
+import types
 from unittest import mock
 
 import pytest
@@ -9,6 +11,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.demo import page
 from electra_jax.demo.tabs import TABS
 from electra_jax.inference.loaded import LoadedModel
+from electra_jax.runtime import terminal
 from tests.support import trained
 
 
@@ -39,16 +42,19 @@ def test_ctrl_c_ends_the_page_in_good_order(monkeypatch, capsys):
         def close(self, verbose):
             closed.append(True)
 
-    def stop(event):
-        raise KeyboardInterrupt
+    class Event:
+        def wait(self):
+            raise KeyboardInterrupt
 
     monkeypatch.setattr('importlib.util.find_spec', lambda name: name)
     monkeypatch.setattr(page, '_gradio', mock.MagicMock())
     monkeypatch.setattr(page.files, 'open_model', lambda *arguments: None)
-    monkeypatch.setattr(page, 'build', lambda model: Page())
-    monkeypatch.setattr(page.threading.Event, 'wait', stop)
+    monkeypatch.setattr(page, 'build', lambda model: time.sleep(0.1) or Page())
+    monkeypatch.setattr(terminal, 'LINE_SECONDS', 0.01)
+    monkeypatch.setattr(page, 'threading', types.SimpleNamespace(Event=Event))
     page.serve('runs/mine', '127.0.0.1', 7869)  # returns, so that the status is 0
-    assert closed and 'Ctrl-C ends it' in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert closed and 'opening the model: 0s so far' in err and 'Ctrl-C ends it' in err
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch):

@@ -61,14 +61,21 @@ def exported(tmp_path, name, found, task='auto', **options):
     parameters.write_params(epath.Path(run), found.params, found.about)
     given = {'dtype': 'float32', 'platforms': ('cpu', 'cuda', 'tpu'), 'row_length': None} | options
     request = job.Request(str(run), tmp_path / name, task, **given)
-    lines = job.export(request)
+    seen, alive = [], job.terminal.alive
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            job.terminal, 'alive', lambda what, *a: seen.append(what) or alive(what, *a)
+        )
+        lines = job.export(request)
+    assert seen == ['making the program']
     assert f'wrote {tmp_path / name}' in lines[0]
     return tmp_path / name
 
 
 def answered(tmp_path, *folders):
     """What the page's program gives for each (folder, inputs, are they words)."""
-    (block,) = re.findall(r'^```python\n(.*?)^```', PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r'^```python\n(.*?)^```', PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = (one for one in blocks if 'jax.export' in one)
     (tmp_path / 'page.py').write_text(block)
     listed = [(str(folder), inputs, words) for folder, inputs, words in folders]
     subprocess.run(

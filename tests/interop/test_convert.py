@@ -18,6 +18,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.interop import check, files, names, projects
 from electra_jax.interop.checkpoint import Checkpoint
+from electra_jax.runtime import terminal
 from electra_jax.train import parameters
 from tests.support import fakes
 from tests.support.loading import Known, task_of
@@ -381,9 +382,12 @@ def test_heads_are_compared_and_a_difference_is_refused(
     tuned(ours, tmp_path / 'tuned', task, 'huggingface', labels, layers)
     kept: list[bool] = []
     monkeypatch.setattr(check.compiled, 'keep', lambda: kept.append(True))
+    monkeypatch.setattr(terminal, 'LINE_SECONDS', 0.01)
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}', check=True)
     assert kept == [True]
-    assert f'checked {names.TASK_HEADS[task][0]}' in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert f'checked {names.TASK_HEADS[task][0]}' in shown.out
+    assert 'comparing with transformers: ' in shown.err
     right = check._outputs
 
     def wrong(*arguments):

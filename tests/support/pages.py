@@ -36,6 +36,7 @@ CANNOT = {
     r'launch/gpu\.sh|--gpus=|jax\.devices': 'needs a GPU; tests/launch plays its part',
     r'launch/quickstart\.sh': 'installs; tests/launch and tests/end_to_end do what it does',
     r'electra_jax\.demo': 'ends when it is stopped; tests/demo opens its page',
+    r'torch\.onnx': 'needs ONNX; tests/interop/test_onnx.py has it',
     r'electra_jax\.aot': 'needs a compiler for minutes; tests/aot compiles',
     r'electra_jax\.bench': 'compares with PyTorch for minutes; tests/end_to_end/test_bench.py does',
     r'--mesh|config\.mesh\.tensor=2': 'needs eight devices; tests/multidevice has them',
