@@ -284,6 +284,32 @@ def test_what_cannot_be_written_so_is_refused_by_name(ours, tmp_path, source, ta
     assert not (tmp_path / 'new').exists()
 
 
+@pytest.mark.parametrize('tuned', [False, True])
+def test_a_folder_of_sentence_transformers_names_its_modules(ours, tmp_path, tuned):
+    source, target = ours, tmp_path / 'vectors'
+    params, about = parameters.read_params(epath.Path(ours))
+    if tuned:
+        about['task'] = foreign.tasks.to_json(task_of('retrieval'))
+        source, kept = tmp_path / 'tuned', ('embeddings', 'discriminator')
+        parameters.write_params(epath.Path(source), {k: params[k] for k in kept}, about)
+    converted(f'ours:{source}', f'sentence_transformers:{target}')
+    modules = json.loads((target / 'modules.json').read_text())
+    assert [(one['path'], one['type'].rpartition('.')[2]) for one in modules] == [
+        ('', 'Transformer'), ('1_Pooling', 'Pooling'),
+    ]  # fmt: skip
+    pooling = json.loads((target / '1_Pooling' / 'config.json').read_text())
+    assert pooling['word_embedding_dimension'] == fakes.model().hidden_size
+    assert [name for name, on in pooling.items() if name.startswith('pooling_') and on] == [
+        'pooling_mode_mean_tokens'
+    ]
+    length = json.loads((target / 'sentence_bert_config.json').read_text())['max_seq_length']
+    assert length == fakes.model().max_positions
+    assert 'library_name: sentence-transformers' in (target / card.FILE).read_text()
+    encoder = projects.read_huggingface(target).params
+    for name in ('embeddings', 'discriminator'):
+        fakes.assert_same(encoder[name], params[name])
+
+
 @pytest.mark.slow
 def test_sentence_transformers_reads_a_model_of_vectors(ours, tmp_path):
     library = pytest.importorskip('sentence_transformers', reason='needs the parity extra')

@@ -71,7 +71,7 @@ def test_a_page_has_everything_and_only_its_own_scripts(folder):
     assert 'http' not in text.replace('http-equiv', '').replace('http://www.w3.org/2000/svg', '')
     for expected in (
         '400', 'of 400', '81.25', 'Fine-tuning', 'trivial answer', 'total_steps', 'abc',
-        'FLOP by the count', 'generator 7', 'command line', 'eval/disc_auc',
+        'FLOP by the count', 'eight chips', 'generator 7', 'command line', 'eval/disc_auc',
     ):  # fmt: skip
         assert expected in seen.text, expected
     data = data_of(text)

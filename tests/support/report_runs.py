@@ -37,7 +37,7 @@ def write_run(
         'command': ['main.py', '--config=configs/quickstart.py', f'--config.total_steps={steps}'],
         'python': '3.11',
         'packages': {'jax': EVIL},
-        'devices': EVIL,
+        'devices': f'eight chips, {EVIL}',
         'parameters': {'generator': 7},
         'flops_per_token': {'paper': 1e6, 'mfu': 2e6},
         'corpora': [{'source': f'text:{EVIL}', 'fingerprint': 'abc', 'train_rows': 5}],
