@@ -8,7 +8,8 @@
     data/    JSON: the data iterator's state, what `health` has seen, sums of the next metrics line
     about/   JSON: the config, the tokenizer, and the corpora with their fingerprints and weights,
              to check that it is the same run; and of the checkpoint that the run started from
-             'tokens_before', how many it had read, and 'started_from', what it recorded
+             'tokens_before', how many it had read, and 'started_from', what it recorded;
+             and 'kept_at_words' where it is never deleted (`checkpoint.keep_at_words`)
     checksums.json  of all these files (`seals`)
 
 The first three hold the fields of `TrainState`. `loop._save` adds data/; about/ is made at a start
@@ -25,6 +26,7 @@ What may go wrong, and what happens then:
   are renamed, never deleted.
 - The disk is full: the newest whole checkpoint stays, and `checkpoint.on_error` decides.
 - Old checkpoints are deleted only after a newer one is whole.
+- A checkpoint that is to be kept for good cannot be saved: the next one is kept in its place.
 
 Orbax writes and reads the files. Its CheckpointManager is not used: on a full disk it forgets old
 checkpoints, counts damaged ones as the latest, and fails where an old one cannot be deleted.
@@ -32,7 +34,7 @@ checkpoints, counts damaged ones as the latest, and fails where an old one canno
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +42,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
@@ -47,6 +50,7 @@ from electra_jax.train import parameters, seals
 from electra_jax.train.state import TrainState
 
 _LAST_ATTEMPTS = 3  # to save the end of a run
+_KEPT = 'kept_at_words'  # in about/ of those that are never deleted, with the words of the setting
 
 
 class Then(NamedTuple):
@@ -85,6 +89,9 @@ class Checkpoints:
             CheckpointError: there are checkpoints, and none of them is whole.
         """
         self._folder, self._config, self._report = folder, checkpoint_config, report
+        # Steps after which the state is kept for good, and the words that they reach.
+        self.marks: Mapping[int, float] = {}
+        self._kept: dict[int, float | None] = {}  # those of checkpoints that are there, as found
         # After any save but the last.
         self.then = _CONTINUE if checkpoint_config.on_error == 'retry' else ENDS_RUN
         self._retry_seconds = retry_seconds
@@ -130,6 +137,12 @@ class Checkpoints:
         self._wait(_SAVE_THE_END if last else self.then)
         if step == self._newest:
             return
+        # Those that no checkpoint has: of this step, or of one before it that could not be saved.
+        before = self._newest or 0
+        reached = [words for mark, words in self.marks.items() if before < mark <= step]
+        self._kept[step] = max(reached, default=None)
+        if reached:
+            about = {**about, _KEPT: max(reached)}
         average = {}
         if state.average is not None:
             average = {parameters.AVERAGE: ocp.args.StandardSave(state.average)}
@@ -223,12 +236,33 @@ class Checkpoints:
     def _delete_old(self) -> None:
         for step in seals.steps(self._folder)[: -self._config.keep]:
             try:
-                seals.delete(self._folder / str(step))
+                if self._words_kept(step) is None:
+                    seals.delete(self._folder / str(step))
             except Exception as error:  # another process reads it, for example
                 self._report(
                     f'the old checkpoint of step {step} in {self._folder} could not be deleted: '
                     f'{first_line(error)}. It is tried again after the next save.'
                 )
+
+    def kept(self) -> dict[int, float]:
+        """The checkpoints that are kept for good, and the words that they reached."""
+        found = {}
+        for step in seals.steps(self._folder):
+            with contextlib.suppress(OSError, ValueError):  # it is damaged
+                if (words := self._words_kept(step)) is not None:
+                    found[step] = words
+        return found
+
+    def _words_kept(self, step: int) -> float | None:
+        """The words for which a checkpoint is kept for good; None: it is not.
+
+        The checkpoint itself records it, so that it stays when the setting is not typed again.
+        """
+        if step not in self._kept:
+            about = self._folder / str(step) / 'about' / 'metadata'  # as Orbax writes JSON
+            found = files.parse_object(about.read_text()) if about.exists() else {}
+            self._kept[step] = found.get(_KEPT)
+        return self._kept[step]
 
     # ---- Restore: each of these raises CheckpointError where the checkpoint is damaged, or has
     # ---- other shapes.

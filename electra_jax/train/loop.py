@@ -119,7 +119,8 @@ def train(config: Config, tools: Tools, state: TrainState, workdir: epath.Path) 
                     stop.unless_asked(functools.partial(tools.show, number, params), save)
 
             # ---- Save.
-            if number % config.checkpoint.every_steps == 0 or number == end:
+            is_marked = number in tools.checkpoints.marks
+            if number % config.checkpoint.every_steps == 0 or number == end or is_marked:
                 _save(tools, log, number, state, last=number == end)
             tools.checkpoints.check()
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import shutil
 import time
 
 import jax
@@ -157,6 +158,51 @@ class FullDisk:
         if next(self._numbers) in self._failing:
             raise OSError(28, 'No space left on device')
         self._seal(folder)
+
+
+MARKS = {3: 100.0, 5: 200.0, 14: 1e6, 99: 2e6}
+
+
+def test_checkpoints_at_words_are_never_deleted(tmp_path):
+    def config(steps):
+        return small_run.settings(steps, checkpoint={'every_steps': 4, 'keep': 1})
+
+    small_run.run(tmp_path, config(9), marks=MARKS)
+    assert steps_of(tmp_path) == [3, 5, 9]
+    # The setting is not typed again, or names others: those that are there stay.
+    small_run.run(tmp_path, config(13))
+    small_run.run(tmp_path, config(20), marks={2: 1.0, 14: 1e6})
+    assert steps_of(tmp_path) == [3, 5, 14, 20]
+    checkpoints = small_run.open_checkpoints(tmp_path, keep=1)
+    assert checkpoints.kept() == {3: 100.0, 5: 200.0, 14: 1e6}
+    # They are whole: a run goes on from one of them where the later ones are gone.
+    for step in (14, 20):
+        shutil.rmtree(tmp_path / 'checkpoints' / str(step))
+    outcome = small_run.run(tmp_path, config(20), marks=MARKS)
+    assert_same(outcome.state, small_run.after(20))
+    assert steps_of(tmp_path) == [3, 5, 14, 20]
+
+
+def test_the_checkpoint_after_one_that_could_not_be_saved_is_kept_in_its_place(
+    tmp_path, monkeypatch
+):
+    FullDisk(monkeypatch, {1})  # of step 3
+    config = small_run.settings(16, checkpoint={'every_steps': 4, 'keep': 1})
+    small_run.run(tmp_path, config, marks={3: 100.0, 9: 300.0})
+    assert steps_of(tmp_path) == [4, 9, 16]
+    checkpoints = small_run.open_checkpoints(tmp_path, keep=1)
+    assert checkpoints.kept() == {4: 100.0, 9: 300.0}
+
+
+def test_a_checkpoint_whose_record_is_damaged_is_not_deleted(tmp_path):
+    config = small_run.settings(8, checkpoint={'every_steps': 4, 'keep': 1})
+    small_run.run(tmp_path, config, marks={3: 100.0})
+    empty_about(tmp_path / 'checkpoints' / '3')
+    printed = []
+    config = small_run.settings(12, checkpoint={'every_steps': 4, 'keep': 1})
+    small_run.run(tmp_path, config, printed=printed)
+    assert steps_of(tmp_path) == [3, 12]
+    assert 'old checkpoint of step 3' in printed[0]
 
 
 def test_on_a_full_disk_a_run_goes_on_and_saves_when_it_can_again(tmp_path, monkeypatch):

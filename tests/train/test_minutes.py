@@ -305,7 +305,7 @@ class Checkpoints:
     """Remembers the steps that are saved."""
 
     def __init__(self):
-        self.saved = []
+        self.saved, self.marks = [], {}
 
     def save(self, number, *rest):
         self.saved.append(number)
