@@ -51,13 +51,15 @@ from electra_jax.interop import convert, projects
 from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.tokenizer import write_tokenizer
 from electra_jax.model.bind import bind
+from electra_jax.pretrain import length
 from electra_jax.pretrain import report as pretraining
 from electra_jax.pretrain import text as texts
+from electra_jax.pretrain import words as words_read
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.train import checkpoint, parameters
 from tests.support import advice, fakes, loading
-from tests.support.configs import TWO_STAGE_MODEL, merged, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, merged, tiny_config
 from tests.support.corpora import WORDS
 
 Act = Callable[[pathlib.Path, list[str]], str | None]
@@ -158,6 +160,25 @@ def warms_up(**changes: Any) -> Act:
                 resolve.resolve(advice.type_settings(folder, changes, words), 'cpu')
             )
         )
+
+    return act
+
+
+def reads_too_often(**changes: Any) -> Act:
+    """A run is asked for that reads its corpus of 30 rows or so many times."""
+
+    def act(folder: pathlib.Path, typed: list[str]) -> None:
+        data = {'path': str(folder / 'corpus'), 'row_length': 16, 'layout': 'packed'}
+        asked = {'data': data, 'batch_size': 4, 'max_exposures': 3.0}
+        if not (folder / 'corpus').exists():
+            builds()(folder, [])
+        settings = advice.type_settings(folder, merged(asked, changes), typed)
+        full, workdir = resolve.fill(settings), epath.Path(folder / 'run')
+        words_read.check_settings(full, workdir, ('words',))
+        shares = words_read._of_settings(full)
+        config = resolve.resolve(settings, 'cpu')
+        config = length.of_operations(config, VOCABULARY, workdir)
+        words_read.check(words_read.of_words(config, shares, workdir), shares, workdir)
 
     return act
 
@@ -732,6 +753,12 @@ CASES = {
     'warmup_share': Case(in_steps(optimizer={'warmup_share': 0.1}), blanks={'NUMBER': '0.2'}),
     'one_pair': Case(of_few_rows(batch_size=1)),
     'one_pair_in_parts': Case(of_few_rows(batch_size=2, optimizer={'microbatches': 2})),
+    'too_many_steps': Case(reads_too_often(total_steps=9999), {'x.txt': TEXT}),
+    'too_many_words': Case(reads_too_often(words=1e7), {'x.txt': TEXT}),
+    'too_many_operations': Case(
+        reads_too_often(petaflop=1.0, model={'size': 'tiny'}), {'x.txt': TEXT}
+    ),
+    'no_number_of_words': Case(checks(checkpoint={'keep_at_words': '1 million'})),
     'long_warmup': Case(warms_up(total_steps=60, optimizer={'warmup_steps': 31})),
     # Corpora.
     'pretty_json': Case(

@@ -1,9 +1,10 @@
 """Settings that contradict each other."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.config import fields, kernels
+from electra_jax.config import fields, kernels, length
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config, MeshConfig, ModelConfig
 from electra_jax.config.shapes import discriminator_shape, generator_shape
@@ -33,10 +34,21 @@ OF_THE_RUN = (
     Need('optimizer.decay_share', 'job', _PRE_TRAINING, 'fine-tuning decays over all its epochs'),
     Need('optimizer.decay_steps', 'job', _PRE_TRAINING, 'fine-tuning decays over all its epochs'),
     Need('branch_from', 'init_from', (None,), 'both name what the run begins with'),
-    Need('branch_from', 'minutes', (None,), 'its steps count from those of the other run'),
-    Need('branch_from', 'petaflop', (None,), 'its steps count from those of the other run'),
-    Need('petaflop', 'minutes', (None,), 'one of them is the length'),
-    Need('petaflop', 'job', _PRE_TRAINING, 'fine-tuning has config.task.epochs'),
+    *(
+        Need('branch_from', name, (None,), 'its steps count from those of the other run')
+        for name in length.MEASURED
+    ),
+    *(
+        Need(name, other, (None,), 'one of them is the length')
+        for other, name in itertools.combinations(length.MEASURED, 2)
+    ),
+    *(
+        Need(name, 'job', _PRE_TRAINING, 'fine-tuning has config.task.epochs')
+        for name in ('petaflop', 'words', 'max_exposures')
+    ),
+    Need(
+        'checkpoint.keep_at_words', 'job', _PRE_TRAINING, 'fine-tuning saves the end of each trial'
+    ),
     Need('optimizer.average_decay', 'job', _PRE_TRAINING, 'a task has config.task.average_last'),
     Need('eval.average', 'job', _PRE_TRAINING, 'a task has config.task.average_last'),
     Need('trials', 'job', _FINE_TUNING, 'pre-train other seeds by --config.seed=1 --workdir=DIR'),
@@ -104,13 +116,14 @@ def check_run(config: Config | Settings) -> None:
         )
     _check_decay(config)
     _check_first_stage(config)
+    length.kept_words(config.checkpoint.keep_at_words)
 
 
 def _check_first_stage(config: Config | Settings) -> None:
     objective = config.objective
     if objective.generator_steps is None or objective.generator_share is not None:
         return
-    for name in 'minutes', 'petaflop':
+    for name in length.MEASURED:
         if (value := getattr(config, name)) is not None:
             raise ConfigError(
                 f'config.objective.generator_steps is {objective.generator_steps}, but '

@@ -6,10 +6,38 @@ from collections.abc import Collection
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
+from electra_jax.core.errors import ConfigError
 
+# Lengths from which the number of steps follows: one of them, or `total_steps`.
+MEASURED = ('minutes', 'petaflop', 'words')
 _MOST_WARMUP = 0.1  # of a run whose length was measured
 EVALUATED = 'eval.every_steps'
 LEAST_TIMES = 10  # such a run is saved and reported so often at least, and evaluated if it can be
+
+
+def kept_words(text: str | None) -> list[float]:
+    """`config.checkpoint.keep_at_words` as numbers, the smallest first.
+
+    Raises:
+        ConfigError: one of them is no number of words.
+
+    >>> kept_words('2e6,1e6'), kept_words(None)
+    ([1000000.0, 2000000.0], [])
+    """
+    found = []
+    for part in text.split(',') if text else []:
+        try:
+            words = float(part)
+        except ValueError:
+            words = math.nan
+        if not 1 <= words < math.inf:
+            raise ConfigError(
+                f'config.checkpoint.keep_at_words is {text!r}, in which {part!r} is no number of '
+                'words, allowed: numbers from 1 on with commas, as in '
+                '--config.checkpoint.keep_at_words=1e6,2e6,10e6'
+            )
+        found.append(words)
+    return sorted(found)
 
 
 def set_shares(settings: Settings) -> None:

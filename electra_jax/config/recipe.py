@@ -6,7 +6,7 @@ import runpy
 import sys
 from collections.abc import Collection, Mapping
 
-from electra_jax.config import checks, fields, names
+from electra_jax.config import checks, fields, length, names
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
@@ -118,9 +118,8 @@ def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
 
 # A setting that is typed -> those that would take its place, if the recipe has them.
 IN_PLACE_OF = {
-    'total_steps': ('minutes', 'petaflop'),
-    'minutes': ('petaflop',),
-    'petaflop': ('minutes',),
+    'total_steps': length.MEASURED,
+    **{name: tuple(one for one in length.MEASURED if one != name) for name in length.MEASURED},
     'optimizer.warmup_steps': ('optimizer.warmup_share',),
     'optimizer.decay_steps': ('optimizer.decay_share',),
     'objective.generator_steps': ('objective.generator_share',),

@@ -156,7 +156,7 @@ class ObjectiveConfig:
     freeze_generator: bool = setting(False)
     # 'two_stage': length of stage 1; None: half the run.
     generator_steps: int | None = setting(None, at_least=1)
-    # 'two_stage': length of stage 1 as a share of the run, which `minutes` and `petaflop` need.
+    # 'two_stage': length of stage 1 as a share of the run, which `minutes` and its like need.
     generator_share: float | None = setting(None, at_least=0.001, at_most=0.999)
     # 'teams': words to select from, the original included.
     num_candidates: int = setting(5, at_least=2, at_most=1000)
@@ -273,6 +273,9 @@ class CheckpointConfig:
     # Also at the end, at a stop signal and (one process) when data cannot be read.
     every_steps: int = setting(1000, at_least=1)
     keep: int = setting(5, at_least=1)
+    # Words read, with commas, as '1e6,2e6,10e6': the first step that has read so many is saved,
+    # too, and that checkpoint is never deleted, whatever `keep` is. None: no such checkpoints.
+    keep_at_words: str | None = setting(None)
     # If a checkpoint cannot be saved (a full disk, for example): 'retry' reports it, continues, and
     # saves the next one when it is due; 'stop' ends the run. The last checkpoint (tried three
     # times), and any checkpoint of a run with several processes, always ends it.
@@ -346,6 +349,13 @@ class Config:
     # (`model.flops`, 'mfu'), as steps compute them: total_steps follows, so that models of any kind
     # cost the same.
     petaflop: float | None = setting(None, at_least=1e-9, at_most=1e15)
+    # Pre-train until so many words of the text are read at most, those that are read again counted
+    # again: total_steps follows from how many a row of the corpus holds. Words stand between white
+    # space.
+    words: float | None = setting(None, at_least=1, at_most=1e15)
+    # Pre-training that reads a corpus more often than this is refused; minutes, and the words of a
+    # recipe, give way to it. None: no cap.
+    max_exposures: float | None = setting(None, at_least=0.001, at_most=1e9)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)
     # What parameters start from: a workdir of ours (its newest checkpoint at the first start), the

@@ -127,6 +127,12 @@ PROGRESS = {
     'epochs': Metric(
         '', 'How often the training rows have been read so far: 0.5 is half of them once.'
     ),
+    'words_read': Metric(
+        'words',
+        'How many words of the text have been read so far, those that are read again counted '
+        'again: the rows that were read, times the mean words (between white space) in a row of '
+        'the corpus. Where the corpus knows its words (train_words in its corpus.json).',
+    ),
 }
 
 # Of the time, since the line before where no other time is named. No two runs agree in these.

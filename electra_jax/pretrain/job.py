@@ -21,7 +21,7 @@ from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
 from electra_jax.parallel import chips
-from electra_jax.pretrain import examples, length, report
+from electra_jax.pretrain import examples, length, report, words
 from electra_jax.pretrain import program as programs
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.begin import Run, branch_folder, load_state, open_checkpoints
@@ -52,6 +52,10 @@ def run(
     text = texts.open_text(config, build_corpus, typed)
     ready = time.monotonic()
     config = length.of_operations(config, texts.vocabulary(config, text), folder, typed)
+    if config.job == 'pretrain' and config.replay is None:
+        shares = words.of_text(text)
+        config = words.of_words(config, shares, folder, typed)
+        words.check(config, shares, folder)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
         terminal.OUT.print(report.finished(step, config, text, folder, typed))
@@ -66,7 +70,8 @@ def run(
         with watched(folder, opened.config.health.step_timeout) as clock:
             clock.timed_from = ready
             if opened.plan is None:
-                plan = length.continued(asked, opened.config, folder, clock, typed)
+                most = words.most_steps(opened.config, words.of_text(text))
+                plan = length.continued(asked, opened.config, folder, clock, typed, most)
                 opened = opened._replace(plan=plan)
             pretrain(opened, clock)
 
@@ -92,6 +97,10 @@ def pretrain(run: Run, clock: Clock) -> None:
         )
         means = Means(program.objective.metrics_after)
         state, before = load_state(run, checkpoints, batches, health, means)
+        shares = words.of_text(run.text)
+        begun = int(state.step)
+        marks = words.marks(config, shares).items()
+        checkpoints.marks = {step: count for step, count in marks if step > begun}
     workdir.describe(run.folder, config, _facts(run, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops))
@@ -111,6 +120,7 @@ def pretrain(run: Run, clock: Clock) -> None:
             flops['mfu'],
             chips.peak_flops(jax.devices()),
             texts.training_rows(run.text) / config.batch_size,
+            (words.in_row(shares) or 0.0) * config.batch_size,
         ),
         means=means,
     )
@@ -126,7 +136,7 @@ def pretrain(run: Run, clock: Clock) -> None:
             shown = make_examples(loop.evaluated_params(config, outcome.state))
         if distributed.is_first():
             terminal.OUT.print(examples.text(shown))
-    terminal.OUT.print(report.end(outcome, clock, config, run.folder))
+    terminal.OUT.print(report.end(outcome, clock, config, run.folder, checkpoints.kept()))
 
 
 def correct(
@@ -169,7 +179,7 @@ def configure(
 
     Returns:
         The configuration as it was asked for; and the same with the length of the run in the
-        workdir, where `minutes` or `petaflop` has given it one.
+        workdir, where a measured length has given it one.
     """
     # ---- Before the devices are looked for.
     if settings.job == 'evaluate' and not folder.exists():
@@ -180,7 +190,9 @@ def configure(
     if settings.init_from is not None and not workdir.has_checkpoint(folder):
         init_from.check_named(settings.init_from)
     row_length = texts.row_length(settings)
-    checks.check_positions(fill(settings, row_length=row_length))
+    filled = fill(settings, row_length=row_length)
+    checks.check_positions(filled)
+    words.check_settings(filled, folder, typed)
     distributed.initialize()
     config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
     if config.branch_from is not None:
@@ -251,8 +263,9 @@ def make_program(
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder)
     kept = 'its text kept; the length was still being measured'
+    most, held_out = words.most_steps(config, words.of_text(text)), texts.held_out_rows(text)
     with signals.stop_signals(lambda: True, kept=kept):
-        config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text), typed)
+        config, made, plan = length.measured(config, vocabulary, held_out, typed, most)
     return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
 
 

@@ -51,7 +51,7 @@ def stored(config: Config, folder: epath.Path, typed: Collection[str] = ()) -> C
     `typed` are the names of settings on the command line, as in all of this file: of lengths in
     steps they stay (`config.length.with_total_steps`).
     """
-    follows = [name for name in ('minutes', 'petaflop') if getattr(config, name) is not None]
+    follows = [name for name in length.MEASURED if getattr(config, name) is not None]
     if not follows or (before := workdir.begun(folder)) is None:
         return config
     if before.get(follows[0]) is None:
@@ -110,12 +110,17 @@ class Measured(NamedTuple):
 
 
 def measured(
-    config: Config, vocabulary: Vocabulary, held_out_rows: int, typed: Collection[str] = ()
+    config: Config,
+    vocabulary: Vocabulary,
+    held_out_rows: int,
+    typed: Collection[str] = (),
+    most: float = math.inf,
 ) -> tuple[Config, Program, 'Plan']:
     """The configuration with as many steps as fit into `config.minutes`; and what corrects it.
 
     And the program of the configuration as it was, which is compiled: step, state and totals do not
-    depend on the length. Processes agree on what the first one has measured.
+    depend on the length. Processes agree on what the first one has measured. There are at most
+    `most` steps, as everywhere in this file (`config.max_exposures`).
     """
     assert config.minutes is not None
     what = 'compiling a step, to measure how many fit into the time'
@@ -129,13 +134,16 @@ def measured(
     took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling, stages)
     total, evaluations = map(distributed.agree, fitting(config, took, typed))
     assert total and evaluations
+    limited = f', of which config.max_exposures allows {most:,}' if total > most else ''
     terminal.OUT.print(
         f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
         f'{config.minutes:g} {"minute is" if config.minutes == 1 else "minutes are"} '
         f'{counted(total, "steps")}'
         + f', with {counted(evaluations, "evaluations")} of {duration(took.evaluation)}'
         * bool(batches)
+        + limited
     )
+    total = int(min(total, most))
     if took.compiling > config.minutes * 60 * (1 - _LEAST_TRAINING):
         terminal.OUT.print(
             f'warning: compiling took most of the time (config.minutes is {config.minutes:g}); '
@@ -143,11 +151,16 @@ def measured(
         )
     now = length.with_total_steps(config, total, evaluations, typed)
     left = _training(config.minutes * 60, took) + took.ending
-    return now, program, Plan(config, now, took, time.monotonic(), left, typed)
+    return now, program, Plan(config, now, took, time.monotonic(), left, typed, most)
 
 
 def continued(
-    asked: Config, now: Config, folder: epath.Path, clock: Clock, typed: Collection[str] = ()
+    asked: Config,
+    now: Config,
+    folder: epath.Path,
+    clock: Clock,
+    typed: Collection[str] = (),
+    most: float = math.inf,
 ) -> 'Plan | None':
     """What corrects the length of a run of `config.minutes` that goes on; `asked` as for `Plan`.
 
@@ -167,7 +180,7 @@ def continued(
             return None
     except (TypeError, ValueError):
         return None  # a damaged record must not stop a run
-    return Plan(asked, now, took, clock.now(), left, typed)
+    return Plan(asked, now, took, clock.now(), left, typed, most)
 
 
 def fitting(config: Config, took: Measured, typed: Collection[str] = ()) -> tuple[int, int]:
@@ -214,6 +227,7 @@ class Plan:
         began: float,
         left: float,
         typed: Collection[str] = (),
+        most: float = math.inf,
     ):
         """`asked` is the configuration before, `now` that after a length was measured.
 
@@ -221,7 +235,7 @@ class Plan:
         """
         assert asked.minutes is not None
         self._asked, self.config, self.took, self._typed = asked, now, took, typed
-        self._minutes, self._deadline = asked.minutes, began + left
+        self._minutes, self._deadline, self._most = asked.minutes, began + left, most
         self._interval = asked.minutes * 60 / _CORRECTIONS
         self._next = began + self._interval
 
@@ -248,7 +262,7 @@ class Plan:
             most = remaining + _LATE * self._minutes * 60 - often * evaluation
             total = step + max(1, round(training / seconds))
             total = max(total, self._with_decay(step, most / seconds))
-        return self._changed(step, total, often, seconds)
+        return self._changed(step, int(min(total, self._most)), often, seconds)
 
     def _pauses(self, clock: Clock, slower: float) -> tuple[float, float]:
         """Seconds of an evaluation, and of what the first one compiles to show an example.

@@ -17,10 +17,11 @@ from electra_jax.data import manifest
 from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
+from electra_jax.pretrain import words
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli, distributed
-from electra_jax.train import log, metric_lines, signals, workdir
+from electra_jax.train import log, metric_lines, seals, signals, workdir
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
@@ -69,6 +70,8 @@ def start(program: Program, text: Text, folder: epath.Path, flops: Mapping[str, 
         f'  {counted(config.total_steps, "steps")}: {tokens / rows / data.row_length:.3g} times '
         f'through these rows, {tokens / millions / 1e6:.3g} tokens for each parameter',
     ]
+    if read := words.line(config, words.of_text(text)):
+        lines.append(f'  {read}')
     if config.remark:
         lines.append(f'  {config.remark}')
     lines += [f'  note: {line}' for line in not_read(config, text)]
@@ -174,13 +177,29 @@ def evaluation_at(step: int, folder: epath.Path) -> dict[str, float]:
     }
 
 
-def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> str:
+def end(
+    outcome: Outcome,
+    clock: Clock,
+    config: Config,
+    folder: epath.Path,
+    kept: Mapping[int, float],
+) -> str:
     """The result, where its files are, and what to type next."""
     step = int(outcome.state.step)
     if outcome.stopped_by:
         return signals.ended(outcome.stopped_by, step)
     result = _result(step, outcome.evaluation, config)
-    return '\n'.join([*result, clock.goodput_line(), *_what_next(config, folder)])
+    lines = [*result, clock.goodput_line(), *kept_for_good(kept, folder)]
+    return '\n'.join([*lines, *_what_next(config, folder)])
+
+
+def kept_for_good(kept: Mapping[int, float], folder: epath.Path) -> list[str]:
+    """How many checkpoints stay for good, by their words."""
+    steps = ', '.join(f'{step} ({words:g})' for step, words in kept.items())
+    return [
+        f'kept for good: {counted(len(kept), "checkpoints")} in {folder / seals.FOLDER}, by step '
+        f'(and words): {steps}'
+    ][: len(kept)]
 
 
 def scored(

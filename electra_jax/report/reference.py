@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from electra_jax.config import fields, recipe
+from electra_jax.config import fields, length, recipe
 from electra_jax.config.settings import Config
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
@@ -161,7 +161,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
 def _settings(run: Run) -> dict[str, Any]:
     """The settings that curves depend on; without the seed, in which runs of a reference differ."""
     names = [name for name in fields.leaves(Config) if not workdir.is_free(name)]
-    names = [name for name in names if name not in ('seed', 'minutes', 'petaflop')]
+    names = [name for name in names if name not in ('seed', *length.MEASURED)]
     return {f'config.{name}': run.setting(name) for name in [*names, 'eval.rows', 'eval.average']}
 
 

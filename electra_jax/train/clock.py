@@ -33,6 +33,7 @@ class StepWork(NamedTuple):
     flops_per_token: float = 0.0
     peak_flops: float | None = None  # FLOP/s of all devices together, where known
     epoch_steps: float = 1.0  # steps that read as many rows as there are to train on
+    words: float = 0.0  # the mean of those that are read; 0: they are not known
 
 
 class Start(NamedTuple):

@@ -180,9 +180,11 @@ class Log:
 
     def _so_far(self, number: int) -> dict[str, float]:
         """How far the run has come with step `number`, in other measures than steps."""
+        words = 0.0 if self._work is None else self._work.words
         return {
             'progress/epochs': (number - self._before) / self._epoch_steps,
             'speed/elapsed': self._clock.elapsed,
+            **({'progress/words_read': number * words} if words else {}),
         }
 
     def write(self, number: int, values: Mapping[str, float], lines: Sequence[str] = ()) -> None:

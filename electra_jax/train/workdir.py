@@ -35,6 +35,7 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'num
 FREE = (
     'job',
     'stop_at',
+    'max_exposures',
     'checkpoint',
     'eval',
     'health',
@@ -164,11 +165,11 @@ def other_run(workdir: epath.Path, config: Config) -> Other | None:
     if not refused:
         return None
     # Minutes or operations that are typed only now have not become steps.
-    is_in_steps = not any(now[name] is not None for name in _MEASURED if name in refused)
+    is_in_steps = not any(now[name] is not None for name in length.MEASURED if name in refused)
     longer = _only_longer(refused, before, now) and is_in_steps
     shared = min(_free_steps(before, config), length.free_steps(config))
     newest = max(seals.steps(workdir / seals.FOLDER), default=0)
-    if longer and shared >= max(newest, 1) and set(refused) <= {*_MEASURED, *_OF_A_BRANCH}:
+    if longer and shared >= max(newest, 1) and set(refused) <= {*length.MEASURED, *_OF_A_BRANCH}:
         return None
     return Other(before, now, refused)
 
@@ -232,13 +233,12 @@ def _listed(names: Sequence[str], before: Mapping[str, Any], now: Mapping[str, A
 
 # What a branch may have otherwise than the run that it begins with, and a longer run than before.
 _OF_A_BRANCH = ('total_steps', 'optimizer.decay_steps')
-_MEASURED = ('minutes', 'petaflop')  # lengths from which the number of steps follows
 # The other run has begun, so what it began with is part of its state.
 _BEGINNINGS = ('branch_from', 'init_from', 'init_network', 'init_positions')
-_FREE_IN_A_BRANCH = {*_OF_A_BRANCH, *_MEASURED, *_BEGINNINGS}
+_FREE_IN_A_BRANCH = {*_OF_A_BRANCH, *length.MEASURED, *_BEGINNINGS}
 # What follows from the length of a run.
 _OF_THE_LENGTH = {
-    *_OF_A_BRANCH, *_MEASURED, 'optimizer.warmup_steps', 'objective.generator_steps',
+    *_OF_A_BRANCH, *length.MEASURED, 'optimizer.warmup_steps', 'objective.generator_steps',
 }  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def _free_steps(before: Mapping[str, Any], config: Config) -> float:
 
 def _only_longer(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether the length alone has changed, and has grown."""
-    lengths = ('total_steps', *_MEASURED)
+    lengths = ('total_steps', *length.MEASURED)
     longer = any((now.get(name) or 0) > (before.get(name) or 0) for name in lengths)
     return longer and set(changed) <= _OF_THE_LENGTH
 
@@ -274,11 +274,11 @@ def _how_to_go_on(
         return (
             '\nThis run can be made longer by steps alone: type '
             f'--config.total_steps=NUMBER{warmup} (above {before["total_steps"]}), and no '
-            'config.minutes or config.petaflop'
+            + ' or '.join(f'config.{name}' for name in length.MEASURED)
         )
     shared = min(_free_steps(before, config), length.free_steps(config))
     stable = [step for step in seals.steps(workdir / seals.FOLDER) if step <= shared]
-    if stable and all(now[name] is None for name in _MEASURED):  # a branch counts steps
+    if stable and all(now[name] is None for name in length.MEASURED):  # a branch counts steps
         folder = workdir / seals.FOLDER / str(stable[-1])
         branch = {'config.branch_from': str(folder), 'workdir': f'{workdir}-longer'}
         return (

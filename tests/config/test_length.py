@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 
 import pytest
 
@@ -41,13 +42,16 @@ def test_what_follows_from_a_length_keeps_its_share():
     [
         ('total_steps', 'minutes'),
         ('minutes', 'petaflop'),
+        ('total_steps', 'words'),
+        ('petaflop', 'words'),
+        ('minutes', 'words'),
         ('optimizer.warmup_steps', 'optimizer.warmup_share'),
         ('optimizer.decay_steps', 'optimizer.decay_share'),
         ('objective.generator_steps', 'objective.generator_share'),
     ],
 )
 def test_steps_that_are_typed_decide(typed, other):
-    settings = recipe.recipe({'minutes': 30.0, 'petaflop': 0.1, **STAGES})
+    settings = recipe.recipe({'minutes': 30.0, 'petaflop': 0.1, 'words': 1e6, **STAGES})
     settings.optimizer.decay_share, settings.optimizer.decay_steps = 0.2, 9
     settings.objective.generator_steps = 9
     recipe.give_way(settings, {typed})
@@ -87,10 +91,10 @@ def test_steps_that_are_typed_stay_where_the_length_is_measured():
         assert fields.get(found, kept) == fields.get(config, kept)
 
 
-@pytest.mark.parametrize(('name', 'value'), [('minutes', 30.0), ('petaflop', 0.5)])
+@pytest.mark.parametrize(('name', 'value'), [('minutes', 30.0), ('petaflop', 0.5), ('words', 5e6)])
 def test_a_stage_in_steps_has_no_place_in_a_length_that_is_measured(name, value):
     stages = {'name': 'two_stage', 'generator_steps': 60}
-    words = rf'generator_steps is 60, but config.{name} is {value:g}.*generator_share=0.6'
+    words = rf'generator_steps is 60, but config.{name} is {re.escape(f"{value:g}")}.*share=0.6'
     with pytest.raises(ConfigError, match=words):
         settings_of({name: value, 'model': TWO_STAGE_MODEL, 'objective': stages})
     stages = {'name': 'two_stage', 'generator_share': 0.6}

@@ -163,6 +163,17 @@ SCORED = {'job': 'evaluate', 'task': {'name': 'sst2'}}
         ({'branch_from': 'runs/a', 'minutes': 1.0}, r'branch_from is .runs/a.*minutes is 1.0'),
         ({'branch_from': 'runs/a', 'init_from': 'runs/b'}, r'branch_from is .runs/a.*init_from'),
         ({'petaflop': 1.0, 'minutes': 1.0}, r'petaflop is 1.0, but config.minutes is 1.0'),
+        ({'words': 1e6, 'minutes': 1.0}, r'words is 1000000.0, but config.minutes is 1.0'),
+        ({'words': 1e6, 'petaflop': 1.0}, r'words is 1000000.0, but config.petaflop is 1.0'),
+        ({'branch_from': 'runs/a', 'words': 1e6}, r'branch_from is .runs/a.*words is 1000000.0'),
+        *(
+            ({'job': 'finetune', 'task': {'name': 'sst2'}, **changes}, r"job is 'finetune'")
+            for changes in (
+                {'words': 1e6},
+                {'max_exposures': 2.0},
+                {'checkpoint': {'keep_at_words': '1e6'}},
+            )
+        ),
         ({**SCORED, 'petaflop': 1.0}, r"petaflop is 1.0.*job is 'evaluate' and.*name 'sst2'"),
         ({**SCORED, 'branch_from': 'runs/a'}, r"branch_from is 'runs/a'.*job is 'evaluate'"),
         ({**SCORED, 'optimizer': {'decay_share': 0.2}}, r"decay_share is 0.2.*job is 'evaluate'"),
@@ -175,7 +186,7 @@ def test_what_pre_training_alone_has_is_refused_elsewhere(changes, words):
 
 
 @pytest.mark.parametrize(
-    'changes', [{'petaflop': 1.0}, {'branch_from': 'runs/a'}, {'minutes': 1.0}]
+    'changes', [{'petaflop': 1.0}, {'words': 1e6}, {'branch_from': 'runs/a'}, {'minutes': 1.0}]
 )
 def test_what_one_job_has_is_there_where_its_run_is_scored(changes):
     resolve.check(recipe({'job': 'evaluate', **changes}))

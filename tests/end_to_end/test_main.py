@@ -200,6 +200,36 @@ def test_evaluate_without_a_checkpoint_says_what_to_do(recipe, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_of_so_many_words_keeps_the_checkpoints_that_it_is_asked_for(
+    recipe, finished, tmp_path
+):
+    (corpus,) = json.loads((finished[0] / 'config.json').read_text())['corpora']
+    each = 4 * corpus['train_words'] / corpus['train_rows']
+    words = [
+        f'--config.words={20.4 * each}', '--config.max_exposures=10', '--config.checkpoint.keep=1',
+        '--config.checkpoint.every_steps=5',
+    ]  # fmt: skip
+    marks = f'--config.checkpoint.keep_at_words={3.5 * each},{9 * each},{20.4 * each},1e9'
+    first = run(recipe, tmp_path / 'run', *words, marks, '--config.stop_at=8')
+    assert first.returncode == 0, first.stderr
+    times = 20 * 4 / corpus['train_rows']
+    assert f'{20 * each:,.0f} words in 20 steps, which read ' in first.stdout
+    assert f'{corpus["path"]} {times:.4g} times' in first.stdout
+    again = run(recipe, tmp_path / 'run', *words, marks)
+    assert again.returncode == 0 and 'kept for good: 3 checkpoints in ' in again.stdout
+    steps = {path.name for path in (tmp_path / 'run' / 'checkpoints').iterdir()}
+    assert steps == {'4', '9', '20'}
+    read = {line['step']: line.get('progress/words_read') for line in metrics(tmp_path / 'run')}
+    assert read[9] == pytest.approx(9 * each) and read[20] == pytest.approx(20 * each)
+    folder = tmp_path / 'run' / 'checkpoints' / '4'
+    start = [f'--config.init_from={folder}', '--config.total_steps=2']
+    done = run(recipe, tmp_path / 'next', *start)
+    assert done.returncode == 0, done.stderr
+    refused = run(recipe, tmp_path / 'more', '--config.words=1e9', '--config.max_exposures=10')
+    assert refused.returncode != 0 and 'config.max_exposures is 10: type' in refused.stderr
+
+
+@pytest.mark.slow
 def test_minutes_are_measured_once(recipe, tmp_path):
     minutes = '--config.minutes=0.1'
     first = run(recipe, tmp_path, minutes, '--config.stop_at=3')

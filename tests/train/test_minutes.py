@@ -60,8 +60,8 @@ def machine(monkeypatch):
     return now
 
 
-def measured(config, held_out_rows=0):
-    config, program, _ = length.measured(config, VOCABULARY, held_out_rows)
+def measured(config, held_out_rows=0, most=math.inf):
+    config, program, _ = length.measured(config, VOCABULARY, held_out_rows, most=most)
     assert program.config.total_steps != config.total_steps  # it is of any length
     return config
 
@@ -78,6 +78,14 @@ def test_steps_fill_what_measuring_leaves_of_the_minutes(machine):
 def test_the_length_is_printed(machine, capsys, minutes, words):
     measured(tiny_config(minutes=minutes))
     assert words in capsys.readouterr().out
+
+
+def test_minutes_give_way_to_a_cap(machine, capsys):
+    config = tiny_config(minutes=2.0, max_exposures=3.0)
+    assert measured(config, most=50).total_steps == 50
+    assert ' steps, of which config.max_exposures allows 50\n' in capsys.readouterr().out
+    assert measured(config, most=5000).total_steps < 5000
+    assert 'max_exposures' not in capsys.readouterr().out
 
 
 def test_each_stage_is_measured(machine):
@@ -114,12 +122,12 @@ def test_processes_agree_on_what_the_first_one_measured(machine, monkeypatch):
 class Run:
     """A run of a plan by a clock that is moved by hand."""
 
-    def __init__(self, config, took, measured=10.0, typed=(), folder=None):
+    def __init__(self, config, took, measured=10.0, typed=(), folder=None, most=math.inf):
         self.now = FakeClock(measured)
         total, often = length.fitting(config, took, typed)
-        first = with_total_steps(config, total, often, typed)
+        first, self.most = with_total_steps(config, min(total, most), often, typed), most
         left = config.minutes * 60 - took.compiling
-        self.plan = length.Plan(config, first, took, self.now.now, left, typed)
+        self.plan = length.Plan(config, first, took, self.now.now, left, typed, most)
         self.asked, self.folder, self.step, self.evaluated = config, folder, 0, []
         self.clock = Clock(folder, now=self.now, age=7.0)  # its text was there after seven seconds
         self.clock.timed_from = self.now.now - took.compiling
@@ -134,7 +142,7 @@ class Run:
         self.clock = Clock(self.folder, now=self.now, age=9.0)
         self.clock.timed_from = self.now.now - 2.0
         now = self.plan.config
-        self.plan = length.continued(self.asked, now, self.folder, self.clock)
+        self.plan = length.continued(self.asked, now, self.folder, self.clock, (), self.most)
 
     def seconds(self, step_seconds, evaluation, until=math.inf):
         """Trains to the end, or until a step; the time by the clock then."""
@@ -198,6 +206,17 @@ def test_a_run_that_becomes_slow_late_has_its_decay(decay, slower, since):
     assert min(np.diff([0, *run.evaluated])) >= run.step / 20, run.evaluated
     falls = -np.diff(rates[planned // 3 :])
     assert max(falls) < 0.1  # nowhere does it end at once
+
+
+def test_a_plan_that_is_corrected_keeps_to_the_cap(tmp_path):
+    took = length.Measured(0.5, 1.0, 10.0, 0.0, (0.5, 0.5))
+    planned = Run(tiny_config(minutes=10.0), took).plan.config.total_steps
+    run = Run(tiny_config(minutes=10.0), took, folder=epath.Path(tmp_path), most=planned + 100)
+    run.seconds(lambda step, config: 0.25, 1.0, until=planned // 2)  # a faster machine
+    assert run.config.total_steps == planned + 100
+    run.begin_again(1.0)
+    run.seconds(lambda step, config: 0.1, 1.0)
+    assert run.step == planned + 100
 
 
 def test_a_run_that_becomes_very_slow_ends_within_a_tenth_all_the_same():
