@@ -17,6 +17,7 @@ Muon's products are counted in both, for the tokens of a batch. Nothing else of 
 Patches of images are work for the tokens of their row's text, which alone are counted as tokens.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 from electra_jax.config import shapes
@@ -61,6 +62,20 @@ def training_flops(config: Config, vocab_size: int, networks: tuple[str, ...]) -
         for name in flops:
             flops[name] += step / (config.batch_size * config.data.row_length)
     return flops
+
+
+def flops_of_stages(
+    config: Config, vocab_size: int, networks: tuple[str, ...]
+) -> list[dict[str, float]]:
+    """The same for each stage of a run: of one, or of the two of two-stage training."""
+    whole = training_flops(config, vocab_size, networks)
+    first, total = first_stage(config), config.total_steps
+    if not first:
+        return [whole]
+    objective = dataclasses.replace(config.objective, generator_steps=total)
+    early = training_flops(dataclasses.replace(config, objective=objective), vocab_size, networks)
+    late = {name: (whole[name] * total - early[name] * first) / (total - first) for name in whole}
+    return [early, late]
 
 
 def _work(config: Config, network: str) -> Work:

@@ -14,6 +14,7 @@ from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.core import files, trees
 from electra_jax.core.complaints import counted
 from electra_jax.data import manifest
+from electra_jax.model.flops import flops_of_stages
 from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
@@ -37,6 +38,7 @@ def facts(program: Program, text: Text, flops: Mapping[str, float]) -> dict[str,
             'source': corpus.source,
             'fingerprint': corpus.fingerprint,
             'held_out_fingerprint': corpus.held_out_fingerprint,
+            'tokenizer_hash': corpus.tokenizer_hash,
             'weight': weight,
             **corpus.counts,
             'held_out_rows': sum(shard.rows for shard in corpus.shards['validation']),
@@ -44,8 +46,10 @@ def facts(program: Program, text: Text, flops: Mapping[str, float]) -> dict[str,
         for corpus, weight in zip(text.corpora, text.weights, strict=True)
     ]
     params = program.abstract_state.params
+    size, networks = text.tokenizer.vocab_size, program.objective.networks
     return {
         'flops_per_token': dict(flops),
+        'flops_of_stages': flops_of_stages(program.config, size, networks),
         'devices': mesh_line(program.mesh),
         'platform': program.mesh.devices.flat[0].platform,
         'parameters': {name: trees.count(params[name]) for name in params},

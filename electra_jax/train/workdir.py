@@ -28,7 +28,10 @@ from electra_jax.train import metric_lines, seals
 CONFIG_FILE = 'config.json'
 OURS = 'ours'  # the kind of our own checkpoints, before a colon where one is named
 TRIALS = 'trials'  # folder of a fine-tuning run: trials by number, each with a checkpoint
-_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'tokenizers')
+_PACKAGES = (
+    'electra_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy',
+    'tokenizers',
+)  # fmt: skip
 
 # Settings that may differ between two starts of one run: they change where and how long it runs
 # and what is logged, not what is computed.

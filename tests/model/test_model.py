@@ -15,12 +15,12 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import MeshConfig, ModelConfig
 from electra_jax.core import trees
 from electra_jax.model.bind import bind
-from electra_jax.model.flops import training_flops
+from electra_jax.model.flops import flops_of_stages, training_flops
 from electra_jax.objectives import draws, table
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from tests.support import compiled
-from tests.support.configs import VOCABULARY, random_batch, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, random_batch, tiny_config
 
 KEY = jax.random.key(0)
 BOTH = ('generator', 'discriminator')
@@ -226,6 +226,22 @@ def test_flops_follow_what_is_trained():
         generator * (1 + 2 * 0.99) / 3 + alone * 0.01
     )
     assert count(objective={'name': 'all_tokens_mlm'}) > count(objective={'name': 'replaced_mlm'})
+
+
+def test_stages_add_up_to_the_run_and_each_costs_the_same_in_a_run_of_another_length():
+    def config(steps, first):
+        stages = {'name': 'two_stage', 'generator_steps': first}
+        return tiny_config(total_steps=steps, objective=stages, model=TWO_STAGE_MODEL)
+
+    early, late = flops_of_stages(config(10, 8), 200, BOTH)
+    whole = training_flops(config(10, 8), 200, BOTH)
+    assert {name: 0.8 * early[name] + 0.2 * late[name] for name in whole} == pytest.approx(whole)
+    # Later the generator only answers, and the discriminator is trained.
+    assert early != pytest.approx(late)
+    other = flops_of_stages(config(10, 3), 200, BOTH)
+    assert other[0] == pytest.approx(early) and other[1] == pytest.approx(late)
+    one = tiny_config()
+    assert flops_of_stages(one, 200, BOTH) == [training_flops(one, 200, BOTH)]
 
 
 def test_a_mask_rate_that_changes_costs_what_its_highest_one_costs():
