@@ -1043,7 +1043,6 @@ UNTRIED = {
         ('bench/job.py', ', which is all that transformers has, not'),
         ('init_from.py', '): type another --config.data.path, with --c'),
         ('objectives/table.py', ', but there is no generator of its own size'),
-        ('sweep/job.py', ' is of --study=FOLDER alone: leave it out'),  # sweep/test_study
         ('train/workdir.py', '--config.total_steps=NUMBER'),
         ('runtime/cli.py', 'is not understood: settings look like --con'),
         ('runtime/cli.py', 'an unknown flag with a very long name: setti'),

@@ -1,7 +1,8 @@
 """Many runs of the main job by one command: a grid, a list, or several recipes; then a table.
 
 Typed again, it skips the runs that are finished and continues the others. The exit status is 0
-when all are done, 1 when one failed, 3 when SIGTERM stopped it, 130 when Ctrl-C did.
+when all are done, 1 when one failed, 3 when SIGTERM stopped it, 130 when Ctrl-C did; with
+--speedrun 3 where the run has not ended.
 
 Examples:
     python -m electra_jax.sweep --config=configs/quickstart.py --set total_steps=200 \\
@@ -40,6 +41,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add('--baseline', metavar='ARM',
         help='of a study: what each arm is compared with; default: electra')  # fmt: skip
     several('--control', metavar='ARM=ARM', help='of a study: what an arm must beat, too, to win')
+    add('--speedrun', type=pathlib.Path, metavar='WORKDIR',
+        help='only write the record of what minutes of training gave: docs/study.md')  # fmt: skip
+    add('--target', metavar='METRIC=VALUE',
+        help='of a speedrun: when was it first reached? Such as eval/mlm_loss=4.5')  # fmt: skip
     add('--folder', type=pathlib.Path, help='default: runs/sweeps/RECIPE, or runs/compared')
     add('--jobs', type=int, default=1, help='runs at the same time')
     add('--gpus', help='such as 0,1,2,3: one run on each of them at the same time')

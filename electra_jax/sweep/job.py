@@ -10,7 +10,7 @@ from electra_jax.config.recipe import parse_setting
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import interrupt, terminal
-from electra_jax.sweep import earlier, plan, processes, study, table
+from electra_jax.sweep import earlier, plan, processes, speedrun, study, table
 from electra_jax.sweep.plan import Planned
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
@@ -55,9 +55,11 @@ def run(request: Namespace) -> int:
         rule = study.Rule(controls=controls)._replace(**typed)
         terminal.OUT.print(study.write(request.study, rule))
         return 0
-    for name in ('baseline', 'control'):
+    if request.speedrun:
+        return record(request)
+    for name, of in (('baseline', 'study'), ('control', 'study'), ('target', 'speedrun')):
         if getattr(request, name):
-            raise ConfigError(f'--{name} is of --study=FOLDER alone: leave it out')
+            raise ConfigError(f'--{name} is of --{of}=FOLDER alone: leave it out')
     if request.compare:
         return compare(request)
     runs = plan_runs(request)
@@ -144,6 +146,17 @@ def compare(request: Namespace) -> int:
             )
     write_table(request, [Shown(str(folder), folder) for folder in request.compare])
     return 0
+
+
+def record(request: Namespace) -> int:
+    """Writes the record of a speedrun; returns the exit status."""
+    target = None if request.target is None else speedrun.parse_target(request.target)
+    if request.dry_run:
+        terminal.OUT.print(f'record: {request.speedrun / speedrun.FILE}')
+        return 0
+    text, is_over = speedrun.write(request.speedrun, target)
+    terminal.OUT.print(text)
+    return 0 if is_over else STOPPED
 
 
 def write_table(request: Namespace, shown: Sequence[Shown]) -> None:
