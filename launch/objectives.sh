@@ -18,6 +18,7 @@ if ! compgen -G "$recipes/*.py" > /dev/null; then
   exit 1
 fi
 source launch/venv.sh
+source launch/steps.sh
 use_venv ''
 arguments=("$@") others=() frozen=''
 usual=runs/sweeps/objectives folder=runs/sweeps/objectives before=''
@@ -31,31 +32,10 @@ for recipe in "$recipes"/*.py; do
   if [[ $recipe == */untied_frozen.py ]]; then frozen=$recipe; else others+=("$recipe"); fi
 done
 
-# Passes SIGTERM and Ctrl-C, the first and the second, to the sweep, whose runs save before they end.
-stop() {
-  local status=143
-  trap 'kill -TERM $! 2> /dev/null || true' TERM INT
-  if [[ -n ${sweeps:-} ]]; then
-    kill -TERM $! 2> /dev/null || true
-    while true; do
-      wait $! && status=0 || status=$?
-      kill -0 $! 2> /dev/null || break
-    done
-  fi
-  exit "$status"
-}
-trap stop TERM INT
-
 sweep() { # RECIPES
-  sweeps=yes
-  # In a process group of its own: a terminal sends Ctrl-C to the whole group, so that the sweep would
-  # get each one twice, and the second one ends runs at once.
-  set -m
-  python -m electra_jax.sweep --folder="$usual" --config "$@" \
+  step python -m electra_jax.sweep --folder="$usual" --config "$@" \
     --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
-    --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}" &
-  set +m
-  wait $!
+    --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}"
 }
 
 sweep "${others[@]}"

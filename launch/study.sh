@@ -34,6 +34,7 @@ done
 cd "$(dirname "$0")/.."
 folder=${FOLDER:-runs/study}
 source launch/venv.sh
+source launch/steps.sh
 use_venv finetune
 read -r -a recipes <<< "${ARMS:-configs/study/*.py}"
 read -r -a task_settings <<< "${TASK_SET:-task.epochs=3}"
@@ -42,14 +43,14 @@ settings=()
 [[ -z ${PETAFLOP:-} ]] || settings+=("petaflop=$PETAFLOP")
 
 # ---- Pre-training.
-python -m electra_jax.sweep --config "${recipes[@]}" --grid "seed=${SEEDS:-0,1,2}" \
+step python -m electra_jax.sweep --config "${recipes[@]}" --grid "seed=${SEEDS:-0,1,2}" \
   ${settings[@]+--set "${settings[@]}"} --folder="$folder/pretrain" \
   ${runs[@]+"${runs[@]}"} ${pretraining[@]+"${pretraining[@]}"}
 
 # ---- Means: of the arm that keeps a running one, and of the last checkpoints of plain ELECTRA.
 mean() { # RUN FLAG NAME
   [[ ! -d $1/checkpoints || -d $folder/averaged/$3 ]] ||
-    python -m electra_jax.convert "--source=ours:$1" "--target=ours:$folder/averaged/$3" "$2"
+    step python -m electra_jax.convert "--source=ours:$1" "--target=ours:$folder/averaged/$3" "$2"
 }
 for run in "$folder"/pretrain/average-seed=*; do mean "$run" --running_average "${run##*/}"; done
 for run in "$folder"/pretrain/electra-seed=*; do
@@ -67,7 +68,7 @@ if ((${#starts[@]} == 0)); then
 fi
 if [[ -n ${TASKS:-} ]]; then
   printf 'init_from=%s\n' "${starts[@]}" > "$folder/starts.txt"
-  python -m electra_jax.sweep --config=configs/finetune/laptop.py --list="$folder/starts.txt" \
+  step python -m electra_jax.sweep --config=configs/finetune/laptop.py --list="$folder/starts.txt" \
     --grid "task.name=${TASK_NAMES:-cola,mrpc,stsb,rte}" \
     --set "data.path=$TASKS" "trials=${TRIALS:-3}" task.save=none "${task_settings[@]}" \
     --folder="$folder/finetune" ${runs[@]+"${runs[@]}"}
@@ -77,7 +78,7 @@ if [[ -n ${PAIRS:-} ]]; then
   for run in "${starts[@]}"; do
     answers=$folder/pairs/${run##*/}.jsonl
     if [[ ! -f $answers ]]; then
-      python -m electra_jax.predict --checkpoint="$run" --task=pairs --scorer=all \
+      step python -m electra_jax.predict --checkpoint="$run" --task=pairs --scorer=all \
         --input="$PAIRS" --output="$answers.part"
       mv "$answers.part" "$answers"
     fi
@@ -85,5 +86,5 @@ if [[ -n ${PAIRS:-} ]]; then
 fi
 
 # ---- The table, whose rule was written before any result.
-python -m electra_jax.sweep --study="$folder" --baseline=electra \
+step python -m electra_jax.sweep --study="$folder" --baseline=electra \
   --control masks_loss=mlm_loss rtd_mlm=mlm two_stage=mlm ${table[@]+"${table[@]}"}

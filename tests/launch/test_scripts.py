@@ -16,6 +16,7 @@ import pytest
 
 from electra_jax.config.recipe import load
 from electra_jax.train import workdir
+from tests.support.corpora import WORDS
 from tests.support.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
 SCRIPTS = sorted(
@@ -29,7 +30,7 @@ SCRIPTS = sorted(
 HELP = {
     'tpu_vm.sh': '--on-demand', 'on_worker.sh': 'setup [BUCKET]', 'stoppable.sh': 'status 75',
     'gpu.sh': 'XLA_PYTHON_CLIENT_MEM_FRACTION', 'slurm.sbatch': '--ntasks-per-node',
-    'objectives.sh': 'STEPS=1000', 'study.sh': 'SEEDS=0,1,2',
+    'objectives.sh': 'STEPS=1000', 'study.sh': 'SEEDS=0,1,2', 'speedrun.sh': 'MINUTES=15',
 }  # fmt: skip
 
 
@@ -324,6 +325,146 @@ def test_what_no_part_of_a_study_has_is_refused(copy, word, message):
     assert 'installed' not in done.stdout and not (copy / 'called').exists()
 
 
+# ---- speedrun.sh
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words', 'message'),
+    [
+        ({}, (), "no corpus in corpora/speedrun: type SOURCE='text:FILES/*.txt'"),
+        ({'CORPUS': 'made/elsewhere'}, (), 'no corpus in made/elsewhere'),
+        ({'SOURCE': 'text:x', 'TASKS': 'nowhere'}, (), 'nowhere has no folder of CoLA'),
+        ({'SOURCE': 'text:x'}, ('--minutes=3',), '--minutes=3 is not understood, allowed: --work'),
+    ],
+)
+def test_a_speedrun_that_cannot_begin_is_refused_before_anything_is_installed(
+    copy, changes, words, message
+):
+    tool(copy, 'python', 'touch called')
+    done = script(copy, 'speedrun.sh', *words, **changes)
+    assert done.returncode == 1 and message in done.stderr
+    assert 'installed' not in done.stdout and not (copy / 'called').exists()
+
+
+def test_a_speedrun_fine_tunes_on_the_tasks_that_are_there_and_keeps_its_record(copy):
+    tool(copy, 'python', 'echo "$@" >> calls; [[ $* != *task.py* ]]')
+    for name in ('CoLA', 'SST-2', 'QNLI'):
+        (copy / 'tasks' / name).mkdir(parents=True)
+    changes = {'SOURCE': 'text:x', 'TASKS': 'tasks', 'TARGET': 'eval/mlm_loss=4.5'}
+    done = script(copy, 'speedrun.sh', '--workdir=runs/x', '--config.seed=3', **changes)
+    assert done.returncode == 1  # as fine-tuning, after which the record is written all the same
+    record = '-m electra_jax.sweep --speedrun=runs/x --target=eval/mlm_loss=4.5'
+    words = (
+        '--config=configs/own.py --config.minutes=15 --config.data.path=corpora/speedrun '
+        '--config.data.source=text:x --config.seed=3'
+    )
+    assert (copy / 'calls').read_text().splitlines() == [
+        f'{record} --dry-run',
+        f'-m electra_jax.prepare {words}',
+        f'-m electra_jax.main {words} --workdir=runs/x',
+        record,
+        '-m electra_jax.sweep --config=configs/finetune/task.py --grid task.name=cola,sst2 --set '
+        'init_from=runs/x data.path=tasks trials=3 task.save=none --folder=runs/x/finetune',
+        record,
+    ]
+
+
+def test_a_speedrun_whose_training_was_stopped_alone_fine_tunes_nothing(copy):
+    tool(copy, 'python', 'echo "$@" >> calls; [[ $* != *speedrun=* || $* == *dry* ]] || exit 3')
+    done = script(copy, 'speedrun.sh', SOURCE='text:x', TASKS='tasks', TASK_NAMES='cola')
+    assert done.returncode == 75 and len((copy / 'calls').read_text().splitlines()) == 4
+
+
+def test_messages_of_a_speedrun_tell_to_type_the_script_again(copy):
+    again = 'from electra_jax.runtime import cli; print(cli.same_command())'
+    tool(
+        copy, 'python',
+        f'[[ $2 != *main ]] || PYTHONPATH={ROOT} {sys.executable} -c "{again}" "${{@:3}}"',
+    )  # fmt: skip
+    done = script(copy, 'speedrun.sh', SOURCE='text:x', TASKS='a b', TASK_NAMES='cola')
+    (line,) = (line for line in done.stdout.splitlines() if 'speedrun.sh' in line)
+    assert shlex.split(line) == [
+        'env', 'TASKS=a b', 'TASK_NAMES=cola', f'{copy}/launch/speedrun.sh',
+        '--config=configs/own.py', '--config.minutes=15', '--config.data.path=corpora/speedrun',
+        '--config.data.source=text:x', '--workdir=runs/speedrun',
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def speedrun(copy):
+    """What starts a speedrun of seconds, and its workdir."""
+    (copy / 'configs').symlink_to(ROOT / 'configs')
+    tool(copy, 'python', f'exec {sys.executable} "$@"')
+    recipe = write_recipe(
+        copy, checkpoint={'every_steps': 200}, eval={'every_steps': 100, 'rows': 8},
+        log={'every_steps': 50},
+    )  # fmt: skip
+    for name, row in (('CoLA', 'x\t{}\t\t{}'), ('SST-2', '{1}\t{0}')):
+        (copy / 'tasks' / name).mkdir(parents=True)
+        head = 'sentence\tlabel\n' * (name == 'SST-2')
+        for split, rows in (('train', 32), ('dev', 8)):
+            lines = [row.format(i % 2, WORDS[i % 2]) for i in range(rows)]
+            (copy / 'tasks' / name / f'{split}.tsv').write_text(head + '\n'.join(lines) + '\n')
+    environment = {
+        **ENVIRONMENT, 'PATH': f'{copy}/bin:{os.environ["PATH"]}', 'RECIPE': str(recipe),
+        'SOURCE': f'text:{copy}/text.txt', 'CORPUS': 'corpora/tiny', 'MINUTES': '0.1',
+    }  # fmt: skip
+
+    def start(**changes):
+        return subprocess.Popen(
+            ['bash', copy / 'launch' / 'speedrun.sh', '--workdir=run'],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=copy,
+            env={**environment, **changes},
+        )  # fmt: skip
+
+    return start, copy / 'run'
+
+
+@pytest.mark.slow
+def test_a_speedrun_leads_from_text_to_a_table_of_tasks(speedrun):
+    start, folder = speedrun
+    changes = {
+        'TASKS': 'tasks', 'TRIALS': '2', 'TASK_SET': 'task.epochs=1',
+        'TARGET': 'eval/mlm_loss=100',
+    }  # fmt: skip
+    running = start(**changes)
+    output = running.communicate(timeout=500)[0]
+    assert running.returncode == 0, output
+    record = json.loads((folder / 'speedrun.json').read_text())
+    assert record['missing'] in ([], ['program revision'], ['program electra_jax'])
+    assert record['minutes']['budget'] == 0.1 and record['minutes']['starts'] == 1
+    assert list(record['tasks']) == ['cola', 'sst2']
+    assert list(record['tasks']['cola']['seeds']) == ['0', '1']
+    assert record['target']['reached'] and record['target']['step'] == record['curve'][0]['step']
+    assert record['curve'][-1]['step'] == record['steps'] > 0 < record['petaflop']
+    text = (folder / 'speedrun.md').read_text()
+    assert text in output and '| sst2 | dev/accuracy | ' in text
+
+
+@pytest.mark.slow
+def test_a_speedrun_goes_on_after_a_stop_in_the_middle_of_training(speedrun):
+    start, folder = speedrun
+    running = start(MINUTES='0.5')
+    metrics = folder / 'metrics.jsonl'
+    while running.poll() is None and not (metrics.exists() and metrics.read_text()):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    output = running.communicate(timeout=120)[0]
+    assert running.returncode == 75 and 'stopped by SIGTERM at step ' in output, output
+    assert not (folder / 'speedrun.json').exists()
+    again = start(MINUTES='0.5')
+    output = again.communicate(timeout=500)[0]
+    assert again.returncode == 0 and 'continuing from step ' in output, output
+    record = json.loads((folder / 'speedrun.json').read_text())
+    minutes = record['minutes']
+    assert minutes['starts'] == 2 and minutes['budget'] == 0.5
+    first, second = json.loads((folder / 'goodput.json').read_text())['starts']
+    assert minutes['used'] == pytest.approx((first['timed'] + second['timed']) / 60)
+    seconds = [point['seconds'] for point in record['curve']]
+    assert seconds == sorted(seconds) and seconds[-1] <= 60 * minutes['used']
+    assert 'fine-tuned scores' in record['missing']
+
+
 # ---- objectives.sh
 
 
@@ -386,16 +527,30 @@ def test_objectives_without_recipes_says_how_to_name_them(copy):
     assert done.returncode == 1 and 'no recipes in nowhere' in done.stderr
 
 
-@pytest.mark.parametrize('whole_group', [False, True])
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_objectives_hands_a_signal_on_once(copy, number, whole_group):
+@pytest.mark.parametrize(
+    ('name', 'whole_group', 'number'),
+    [
+        ('objectives.sh', False, signal.SIGTERM),
+        ('objectives.sh', False, signal.SIGINT),
+        ('objectives.sh', True, signal.SIGTERM),
+        ('objectives.sh', True, signal.SIGINT),
+        ('study.sh', False, signal.SIGTERM),
+        ('study.sh', True, signal.SIGINT),
+        ('speedrun.sh', False, signal.SIGHUP),
+        ('speedrun.sh', True, signal.SIGINT),
+    ],
+)
+def test_a_script_of_several_steps_hands_a_signal_on_once(copy, name, number, whole_group):
     recipes = copy / 'configs' / 'objectives'
     recipes.mkdir(parents=True)
     (recipes / 'mlm.py').write_text('')
+    there = copy / 'corpora' / 'speedrun'
+    there.mkdir(parents=True)
+    (there / 'corpus.json').write_text('{}')
     slow = 'trap "echo got" TERM INT; touch ready; until [[ -e end ]]; do sleep .05; done; exit 3'
     tool(copy, 'python', slow)
     running = subprocess.Popen(
-        ['bash', copy / 'launch' / 'objectives.sh'],
+        ['bash', copy / 'launch' / name],
         stdout=subprocess.PIPE, text=True, cwd=copy, start_new_session=True,
         env={**ENVIRONMENT, 'PATH': f'{copy}/bin:{os.environ["PATH"]}'},
     )  # fmt: skip
@@ -407,7 +562,7 @@ def test_objectives_hands_a_signal_on_once(copy, number, whole_group):
         time.sleep(0.5)
         assert running.poll() is None
         (copy / 'end').touch()
-        assert running.communicate(timeout=20)[0].splitlines() == ['installed []', 'got']
+        assert running.communicate(timeout=20)[0].splitlines()[1:] == ['got']
         assert running.returncode == 3
     finally:
         (copy / 'end').touch()
