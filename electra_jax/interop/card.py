@@ -16,6 +16,9 @@ from electra_jax.runtime import terminal
 from electra_jax.train import metric_lines, workdir
 
 FILE = 'README.md'
+# Of the metrics of held-out text, those that a card has at several steps, and at how many.
+_CURVE = ('eval/mlm_loss', 'eval/disc_auc', 'eval/restored_accuracy', 'eval/selection_accuracy')
+_POINTS = 8
 RESULTS_FILE = 'results.json'  # of a fine-tuning run
 
 
@@ -136,8 +139,9 @@ def _before(about: Mapping[str, Any]) -> Iterator[str]:
 
 def _held_out(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     lines = [] if facts.run is None else _lines(about, facts.run)
-    scored = next((x for x in reversed(lines) if any(k.startswith('eval/') for k in x)), None)
-    if scored is not None:
+    evaluated = [line for line in lines if any(name.startswith('eval/') for name in line)]
+    if evaluated:
+        scored = evaluated[-1]
         found = {
             name: value
             for name, value in scored.items()
@@ -149,6 +153,22 @@ def _held_out(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         ]
         yield from ('', f'## Held-out text, after step {scored["step"]:,}', '')
         yield from terminal.markdown(['metric', 'value', 'unit', 'trivial'], rows).splitlines()
+        yield from _curve(evaluated)
+
+
+def _curve(evaluated: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A few evaluations, evenly spread over training, the first and the last among them."""
+    names = [name for name in _CURVE if isinstance(evaluated[-1].get(name), int | float)]
+    count = min(len(evaluated), _POINTS)
+    if count < 2 or not names:
+        return
+    kept = [evaluated[round(at * (len(evaluated) - 1) / (count - 1))] for at in range(count)]
+    rows = [
+        [f'{line["step"]:,}', *(_short(line[name]) if name in line else '' for name in names)]
+        for line in kept
+    ]
+    yield from ('', '### On the way', '')
+    yield from terminal.markdown(['step', *names], rows).splitlines()
 
 
 def _trivial(name: str, found: Mapping[str, float]) -> float | None:

@@ -61,6 +61,12 @@ def test_it_answers_within_ten_seconds(served):
     assert served[1] < 10  # of a processor: other tests may take it meanwhile
 
 
+def test_it_answers_this_machine_alone_unless_another_host_is_typed(served):
+    listening = {line.split()[1] for line in pathlib.Path('/proc/net/tcp').read_text().splitlines()}
+    port = f':{int(served[0].rpartition(":")[2]):04X}'
+    assert {one for one in listening if one.endswith(port)} == {'0100007F' + port}
+
+
 def ask(page) -> None:
     page.get_by_role('button', name='Ask', exact=True).click()
 

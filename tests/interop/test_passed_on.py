@@ -197,6 +197,19 @@ def test_the_card_has_what_the_run_recorded(ours, tmp_path):
     fakes.assert_same(found.params, fakes.params(fakes.model(), seed=20))
 
 
+def test_the_card_has_the_curve_up_to_its_step(ours, tmp_path):
+    lines = [{'step': at, 'eval/disc_auc': at / 100, 'train/loss': 1.0} for at in range(1, 41)]
+    (ours / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    for revision, last in (('step-20', '0.2'), ('step-40', '0.4')):
+        target = tmp_path / revision
+        converted(f'ours:{ours}', f'safetensors:{target}', revision=revision)
+        _, curve = (target / card.FILE).read_text().split('### On the way\n\n')
+        rows = [line.split('|')[1:-1] for line in curve.split('\n\n')[0].splitlines()]
+        assert [cell.strip() for cell in rows[0]] == ['step', 'eval/disc_auc']
+        assert [cell.strip() for cell in rows[2]] == ['1', '0.01'] and len(rows) == 2 + 8
+        assert rows[-1][1].strip() == last
+
+
 PRE_TRAINED = {
     'name': '/home/me/runs/before/checkpoints/8',
     'config': {
