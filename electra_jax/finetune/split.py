@@ -19,7 +19,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample, count_double_ids
 from electra_jax.finetune.features import Rows, Targets
 from electra_jax.finetune.files import lines, locate
-from electra_jax.finetune.files.locate import Location
+from electra_jax.finetune.files.locate import Location, TaskFiles
 from electra_jax.finetune.files.source import open_source
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -252,7 +252,7 @@ def _read_splits(
     path, first = config.data.path, names[0] if needed and names else None
     if first and locations[first] is None:
         if path is not None:
-            raise locate.missing(task.spec.files, path, first)
+            raise locate.missing(_files(task), path, first)
         raise ConfigError(
             f'config.data.path is not set, and there is no {first} split: type --config.data.path='
             f'FOLDER with the files of {task.name}, or --config.task.{first}_file=NAME'
@@ -270,12 +270,7 @@ def _location(config: Config | Settings, split: str, task: Task) -> Location | N
     named = {'train': settings.train_file, 'dev': settings.dev_file, 'test': settings.test_file}
     file = named.get(split)
     if file is None:
-        files = task.spec.files
-        if files.parallel:
-            # The source's side stands for both.
-            side = f'.{task.usual_columns.source}'.lower()
-            files = dataclasses.replace(files, endings=(*files.endings, side))
-        return None if path is None else locate.find(files, path, split)
+        return None if path is None else locate.find(_files(task), path, split)
     alone, inside = pathlib.Path(file), pathlib.Path(path or '.') / file
     found = next((one for one in (inside, alone) if one.exists()), None)
     if found is None:
@@ -286,6 +281,17 @@ def _location(config: Config | Settings, split: str, task: Task) -> Location | N
             f'{nearest(inside.name, held)}'
         )
     return Location(found)
+
+
+def _files(task: Task) -> TaskFiles:
+    """How the task's files are looked for: of parallel ones the source's side stands for both."""
+    files = task.spec.files
+    if not files.parallel:
+        return files
+    side, tables = (f'.{task.usual_columns.source}'.lower(),), files.endings
+    # The first one is named where none is there.
+    endings = side + tables if task.columns.source else tables + side
+    return dataclasses.replace(files, endings=endings)
 
 
 def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
