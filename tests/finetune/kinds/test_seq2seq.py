@@ -62,9 +62,7 @@ def test_two_files_are_read_line_by_line(tmp_path):
     assert pairs(splits.read_scored(config, train.task)['dev']) == [('d', 'D')]
     assert pairs(splits.read_tests(config, train.task)['test']) == [('e', None)]
     (tmp_path / 'test.en').rename(tmp_path / 'test_2016.en')
-    with pytest.raises(
-        DataError, match=r'looked for the test split in test.en .*--config.task.tes'
-    ):
+    with pytest.raises(DataError, match=r'looked for the test split in test.en .*task.test_file'):
         splits.read_tests(config, train.task)
 
 
