@@ -96,7 +96,7 @@ def write_tasks(folder: pathlib.Path) -> None:
     draw = random.Random(0)
     texts = [' '.join(task_files.sentence(draw, 4)) for _ in range(80)]
     pairs = list(itertools.pairwise(texts))
-    for name in ('STS-B', 'SST-2', 'RTE', 'blimp'):
+    for name in ('STS-B', 'SST-2', 'RTE', 'MRPC', 'BABYLM', 'blimp'):
         (folder / name).mkdir()
     header = ['sentence1', 'sentence2', 'score']
     write_table(
@@ -110,9 +110,20 @@ def write_tasks(folder: pathlib.Path) -> None:
         rows = [[i, *two, ('entailment', 'not_entailment')[i % 2]] for i, two in enumerate(pairs)]
         head = ['index', 'sentence1', 'sentence2', 'label']
         write_table(folder / 'RTE' / f'{name}.tsv', head, rows)
+        rows = [[i, *two, i % 2] for i, two in enumerate(pairs)]
+        for file, columns in (('mnli', 'premise hypothesis'), ('qqp', 'question1 question2')):
+            names = ('idx', *columns.split(), 'label')
+            path = folder / 'BABYLM' / f'{file}.{name.replace("dev", "valid")}.jsonl'
+            path.write_text(
+                ''.join(f'{json.dumps(dict(zip(names, row, strict=True)))}\n' for row in rows)
+            )
+        head = ['Quality', '#1 ID', '#2 ID', '#1 String', '#2 String']
+        write_table(
+            folder / 'MRPC' / f'{name}.tsv', head, [[label, i, i, *two] for i, *two, label in rows]
+        )
     for name in ('GLUE', 'GLUE_FOLDER'):
         (folder / name).mkdir()
-        for task in ('SST-2', 'RTE'):
+        for task in ('SST-2', 'RTE', 'MRPC'):
             shutil.copytree(folder / task, folder / name / task)
     shutil.copy(folder / 'SST-2' / 'dev.tsv', folder)
     rows = [{'sentence_good': a, 'sentence_bad': b} for a, b in pairs]
@@ -220,7 +231,25 @@ def check_finetuning(folder: pathlib.Path, printed: dict[str, str]) -> None:
     assert (folder / 'runs' / 'mean' / 'checkpoints').is_dir()
 
 
-CHECKS = {'docs/applications.md': check_applications, 'docs/finetuning.md': check_finetuning}
+def check_babylm(folder: pathlib.Path, printed: dict[str, str]) -> None:
+    trained = next(text for command, text in printed.items() if 'electra_jax.main' in command)
+    assert ' words in ' in trained and 'corpora/babylm ' in trained
+    assert 'kept for good: 3 checkpoints in ' in trained
+    checkpoints = [path.name for path in (folder / 'runs' / 'babylm' / 'checkpoints').iterdir()]
+    assert len(checkpoints) >= 3
+    assert all((folder / f'pairs-{step}.jsonl').exists() for step in checkpoints)
+    lines = lines_of(folder / 'runs' / 'babylm' / 'metrics.jsonl')
+    assert 0 < lines[-1]['progress/words_read'] <= 500
+    for name, runs in {'mnli': 2, 'qqp': 2, 'glue': 4}.items():
+        results = (folder / 'runs' / 'sweeps' / f'babylm-{name}').glob('*/results.json')
+        assert len(list(results)) == runs
+
+
+CHECKS = {
+    'docs/how-to/babylm.md': check_babylm,
+    'docs/applications.md': check_applications,
+    'docs/finetuning.md': check_finetuning,
+}
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ _SIZES = (
 _ROWS = ('data.row_length=16', 'data.workers=1')
 _CORPUS = ('data.holdout=0.2', *_ROWS)
 _RUN = (
-    'minutes=None', 'total_steps=4', 'batch_size=8', 'checkpoint.every_steps=2',
+    'minutes=None', 'words=None', 'total_steps=4', 'batch_size=8', 'checkpoint.every_steps=2',
     'eval.every_steps=2', 'eval.rows=8', 'log.every_steps=1', 'optimizer.warmup_steps=2',
 )  # fmt: skip
 _TEXT = 'data.source=text:texts/*.txt'  # where a recipe's own text takes a network, or minutes
@@ -117,7 +117,8 @@ def shortened(words: list[str]) -> list[str]:
         return settings(*_CORPUS, *([] if is_named else ['data.tokenizer.vocab_size=120']))
     if words[0] == 'sweep' and '--compare' not in words:
         if 'configs/finetune/' in line:
-            return [*words, '--set', *_TASK]
+            fewer = [re.sub('seed=0,1,2$', 'seed=0,1', word) for word in words]
+            return [*fewer, '--set', *_TASK]
         # Recipes of two stages name the embedding's size, which is therefore left as it is.
         sizes = [one for one in _SIZES if 'embedding' not in one]
         return [*words, '--set', *_RUN, *sizes, *_CORPUS, _TEXT, 'data.tokenizer.vocab_size=120']
@@ -132,11 +133,14 @@ def shortened(words: list[str]) -> list[str]:
     is_named = is_made or 'tokenizer.path' in line
     vocabulary = [] if is_named else ['data.tokenizer.vocab_size=120']
     sizes = () if 'init_from=laptop' in line else _SIZES
-    if sizes and ('configs/own.py' in line or 'configs/laptop.py' in line):
+    is_budget = 'configs/babylm.py' in line
+    budget = ('words=500', 'checkpoint.keep_at_words=150,300,500') if is_budget else ()
+    if sizes and (is_budget or 'configs/own.py' in line or 'configs/laptop.py' in line):
         # Two stages of one size, and a form that transformers knows.
         sizes = (*sizes, 'model.embedding_size=32', 'model.generator_embedding_size=32')
     text = [] if is_made or 'data.source' in line or 'sequences' in line else [_TEXT]
-    return settings(*_RUN, *sizes, *_CORPUS, *vocabulary, *text)
+    run = [one for one in _RUN if not (is_budget and one.startswith(('total_steps', 'words')))]
+    return settings(*run, *budget, *sizes, *_CORPUS, *vocabulary, *text)
 
 
 # ---- The process that has imported the package
