@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by scripts that run one command after another: `step COMMAND ARGUMENTS` returns its status.
 # SIGTERM, a lost terminal and Ctrl-C, the first and the second, reach the command that runs, once
-# each; when it has saved and ended the script ends too, with its status, or with 75 ("try again
-# later", as of stoppable.sh) where that is 0 or of Ctrl-C.
+# each; when it has ended the script ends too: with 75 ("try again later", as of stoppable.sh) where
+# its status says that it has saved (0; 3, of a sweep; 130, of Ctrl-C), and else with that status.
 
 is_stopped='' is_interrupted='' running=''
 trap 'is_stopped=yes is_interrupted=yes; [[ -z $running ]] || kill -TERM "$running" 2> /dev/null || true' \
@@ -27,6 +27,6 @@ step() {
   done
   running=''
   [[ -n $is_stopped ]] || return "$status"
-  [[ $status != 0 && $status != 130 ]] || status=75
+  case $status in 0 | 3 | 130) status=75 ;; esac
   exit "$status"
 }

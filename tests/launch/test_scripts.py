@@ -563,7 +563,7 @@ def test_a_script_of_several_steps_hands_a_signal_on_once(copy, name, number, wh
         assert running.poll() is None
         (copy / 'end').touch()
         assert running.communicate(timeout=20)[0].splitlines()[1:] == ['got']
-        assert running.returncode == 3
+        assert running.returncode == 75
     finally:
         (copy / 'end').touch()
 
