@@ -244,12 +244,13 @@ def shown(record: Record) -> str:
         [task, one['metric'], *(_score(one, value) for value in _values(one, seeds))]
         for task, one in tasks.items()
     ]
+    curved = [[_cell(point.get(name)) for name in _CURVE] for point in points]
     columns = ['task', 'metric', *_TASK, *(f'seed {seed}' for seed in seeds)]
     parts = [
         f'# {_cell(record["minutes"]["budget"])} minutes on {_cell(record["devices"])}\n',
         terminal.markdown(['what', 'value'], lines),
-        terminal.markdown(_CURVE, [[_cell(one.get(name)) for name in _CURVE] for one in points]),
-        terminal.markdown(columns, scores),
+        terminal.markdown(_CURVE, curved) if curved else '',
+        terminal.markdown(columns, scores) if scores else '',
         ''.join(f'- missing: {line}\n' for line in record['missing']),
     ]
     return '\n'.join(part for part in parts if part)

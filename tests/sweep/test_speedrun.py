@@ -142,6 +142,8 @@ def test_what_is_not_known_is_named_and_never_made_up(tmp_path):
     found = record(folder, '--target=eval/mlm_loss=5')[1]
     assert found['curve'] == [] and found['target']['reached'] is False
     assert 'curve: nothing was evaluated on held-out text' in found['missing']
+    text = (folder / 'speedrun.md').read_text()
+    assert '| steps | 3 |' in text and '| step |' not in text and '| task |' not in text
 
 
 def test_one_kind_of_step_costs_what_a_step_costs_on_average(tmp_path):
