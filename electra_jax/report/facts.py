@@ -142,6 +142,7 @@ def _texts(corpora: Any) -> list[tuple[str, Cell]]:
             for name, what in (
                 ('documents', 'documents'), ('text_bytes', 'bytes of text'),
                 ('train_rows', 'training rows'), ('train_tokens', 'tokens in them'),
+                ('train_words', 'words in them'),
                 ('held_out_rows', 'held-out rows'),
             )
             if name in corpus
@@ -162,6 +163,8 @@ def _work(run: Run) -> Cell:
     notes = [f'{number(rows)} rows of {number(length)} tokens a step']
     if epochs:
         notes.append(f'{number(epochs)} times through the text')
+    if words := run.last('progress/words_read'):
+        notes.append(f'{number(words)} words of it')
     for each, count in zip(flops, ('in matrix products', 'by the count of the paper'), strict=True):
         if each:
             notes.append(f'{each * tokens:.3g} FLOP {count}')

@@ -131,6 +131,17 @@ def test_a_run_that_was_stopped_before_its_first_line_of_metrics_has_its_steps(t
     assert rows['Work'] != '0 tokens'
 
 
+def test_the_words_that_a_run_has_read_are_on_its_page(tmp_path):
+    folder = epath.Path(write_run(tmp_path / 'mine'))
+    about = json.loads((folder / 'config.json').read_text())
+    about['corpora'][0]['train_words'] = 123_456
+    (folder / 'config.json').write_text(json.dumps(about))
+    line = {'step': 400, 'progress/epochs': 2.5, 'progress/words_read': 308_640.0}
+    (folder / 'metrics.jsonl').write_text(json.dumps(line))
+    rows = {row[0].text: row[1].note for row in facts.about(runs.read(folder)).rows}
+    assert '308,640 words of it' in rows['Work'] and '123,456 words in them' in rows['Text']
+
+
 def test_the_policy_allows_the_script_and_the_style_of_the_page(folder):
     text = page.page([runs.read(epath.Path(folder))], reference.NOTHING)
     policy = re.search(r'Security-Policy" content="(.*?)"', text)[1]
