@@ -136,7 +136,7 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
     def head(shape: HeadShape) -> Head:
         encode = pure(Electra.encode)
         if shape.is_apart and model.attention == 'cudnn':  # which knows one text a row
-            slower = dataclasses.replace(model, attention='cudnn_mask')
+            slower = dataclasses.replace(model, attention='xla')
             encode = bind(slower, vocab_size).encode
         if shape.decoder is None:
             return _head(model, encode, shape)

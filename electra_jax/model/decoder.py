@@ -70,7 +70,7 @@ class Given(NamedTuple):
     positions: Positions  # of the answer's tokens
     memory_BSM: jax.Array | None  # the encoder's states; None: the cache has what is needed
     real_BS: jax.Array  # which of them are no padding
-    source_BS: jax.Array | None  # tokens that may be copied, -1 for others; None: a decoder of none
+    source_BS: jax.Array | None  # tokens, -1: not to be copied; None: nothing is copied
     seen_BQS: jax.Array | None  # the slots of a cache that each hypothesis sees, with its own
     slot: jax.Array | None  # of the cache: the first one that new tokens are written to
 
@@ -171,7 +171,7 @@ class DecoderLayer(Layer):
         return constrain(x_BLD, 'BLD'), tuple(kept)
 
 
-class Made(NamedTuple):
+class Decoded(NamedTuple):
     """What a decoder computes."""
 
     softmax: SoftmaxInputs  # of the token after each one
@@ -197,7 +197,7 @@ class Decoder(nn.Module):
         word_VE: jax.Array | None,
         given: Given,
         cache: Cache | None,
-    ) -> Made:
+    ) -> Decoded:
         """What decides on the token after each one.
 
         Args:
@@ -223,7 +223,7 @@ class Decoder(nn.Module):
             pointed = Pointer(model, name='pointer')(x_BLD, given.memory_BSM, given.source_BS)
         features_BLE, bias_V = SoftmaxHead(model, E, self.vocab_rows, name='language_head')(x_BLD)
         softmax = SoftmaxInputs(features_BLE, word_VE.astype(features_BLE.dtype), bias_V)
-        return Made(softmax, pointed, kept)
+        return Decoded(softmax, pointed, kept)
 
     def layers(self, answering: bool) -> nn.Module:
         """The scan over layers; a decoder has no local ones.
@@ -408,7 +408,7 @@ class TextHead:
         given: Given,
         cache: Cache | None,
         dropout_keys: Any = (None, None),
-    ) -> Made:
+    ) -> Decoded:
         embedded_BLE, word_VE = None, None
         if self.tied:
             embedded_BLE = self.encoder.embed(params, target, dropout_keys[0])

@@ -149,4 +149,4 @@ KERNELS: dict[str, Callable[..., jax.Array]] = {
     'triton': flash.triton,
 }
 DROPPING = ('xla', 'mosaic')  # those that drop probabilities, by the same bits
-WINDOWED = ('splash', 'mosaic', 'cudnn_mask')  # those that know windows
+WINDOWED = ('splash', 'mosaic')  # those that skip what a window hides

@@ -3,7 +3,7 @@
 The decoder is a function of the last token of each hypothesis and of a cache. What a hypothesis has
 read is never moved when hypotheses change their order: token r of hypothesis q is written into slot
 r Q + q of the cache, and `seen` lists the slots that each hypothesis comes from. Attention reads
-every slot, filled or not: so a cache begins with a quarter of them, and grows twice.
+every slot, filled or not: so the cache of a long answer begins with a part of them, and grows.
 """
 
 # Q: hypotheses of a row; R: tokens of an answer, its end included; S: slots, R Q of them.
@@ -148,9 +148,9 @@ def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found
         best_BC, index_BC = highest(logits_BQV, offset_BQ, 2 * Q)
         parent_BC, token_BC = index_BC // V, index_BC % V
         # The last token of the longest answer is its end.
-        is_last, ends_BQ = state.time == how.length - 1, _at_token(logits_BQV, rows.end_B)
-        ends_BC = jnp.pad(ends_BQ + offset_BQ, [(0, 0), (0, Q)], constant_values=_LOWEST)
-        best_BC = jnp.where(is_last, ends_BC, best_BC)
+        is_last, end_BQ = state.time == how.length - 1, _at_token(logits_BQV, rows.end_B)
+        last_BC = jnp.pad(end_BQ + offset_BQ, [(0, 0), (0, Q)], constant_values=_LOWEST)
+        best_BC = jnp.where(is_last, last_BC, best_BC)
         parent_BC = jnp.where(is_last, lift(jnp.arange(2 * Q) % Q, 2), parent_BC)
         token_BC = jnp.where(is_last, rows.end_B[:, None], token_BC)
         ends_BC = token_BC == rows.end_B[:, None]

@@ -1,7 +1,7 @@
 """Attention kernels that keep no scores: each is a library's, kept inside one document.
 
-All run on each device's own rows and heads. Rows are padded to a multiple of 128, which the tiles
-need. Each kernel is imported where it is used, so that a module that JAX removes does not keep the
+All run on each device's own rows and heads. Pallas' need rows padded to a multiple of 128, their
+tiles. Each kernel is imported where it is used, so that a module that JAX removes does not keep the
 package from importing.
 """
 
@@ -109,8 +109,9 @@ def cudnn(operands: Operands, sight: Sight) -> jax.Array:
 def cudnn_mask(operands: Operands, sight: Sight) -> jax.Array:
     """cuDNN's flash attention with who sees whom as an array, [B, L, S] for all heads, for GPUs.
 
-    It knows documents, directions and windows. The array is the price: 2 L bytes a token, which
-    each head of each layer reads, where one without documents reads none.
+    It knows documents and directions. The array is the price: 2 L bytes a token, which each head of
+    each layer reads, and whose gradient, which nobody asks for, each layer writes. Rows are padded
+    to an even length, which cuDNN needs.
     """
 
     def rows(operands: Operands) -> jax.Array:
@@ -123,16 +124,16 @@ def cudnn_mask(operands: Operands, sight: Sight) -> jax.Array:
             implementation='cudnn',
         )
 
-    return _per_row_and_head(rows, operands)
+    return _on_tiles(rows, operands, 2)
 
 
 RowAttention = Callable[[Operands], jax.Array]  # attention on one device's rows and heads
 
 
-def _on_tiles(rows: RowAttention, operands: Operands) -> jax.Array:
+def _on_tiles(rows: RowAttention, operands: Operands, tile: int = _TILE) -> jax.Array:
     """`rows` on arrays padded to whole tiles; the padding is a separate document, -1."""
     L = operands.documents_BL.shape[1]
-    missing = -L % _TILE
+    missing = -L % tile
     if missing:
         tail = (0, missing)
         query_BLHK, key_BSHK, value_BSHK = (

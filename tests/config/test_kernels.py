@@ -51,7 +51,7 @@ def test_an_unset_kernel_is_the_fastest_that_can_run_the_config(platform, change
         (
             'cudnn',
             {'data': {'layout': 'packed'}},
-            'type --config.model.attention=cudnn_mask',
+            "'packed'): type --config.model.attention=triton",
         ),
         ('cudnn_mask', {'mesh': {'sequence': 2}}, '--config.mesh.sequence=1'),
         ('cudnn_mask', {'model': {**FLASH, 'num_heads': 64}}, 'multiple of 8'),
@@ -86,6 +86,9 @@ def test_a_kernel_that_jax_removed_is_not_chosen_and_is_refused_by_name(monkeypa
     assert resolve.resolve(packed, 'gpu').model.attention == 'triton'
     for removed in ('jax.experimental.pallas.ops.no_such', 'jax.no_such_package.attention'):
         monkeypatch.setitem(kernels.MODULE_OF, 'triton', removed)
-        assert resolve.resolve(packed, 'gpu').model.attention == 'cudnn_mask'
+        assert resolve.resolve(packed, 'gpu').model.attention == 'xla'
+        with pytest.raises(ConfigError, match=r'packed.*type --config.model.attention=cudnn_mask'):
+            model = {**FLASH, 'attention': 'cudnn'}
+            resolve.check(recipe({'model': model, 'data': {'layout': 'packed'}}))
         with pytest.raises(ConfigError, match=f'triton.*{removed}.*attention=xla'):
             resolve.resolve(typed, 'gpu')

@@ -183,7 +183,7 @@ def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
     """Cross-entropy with smoothed labels, added up over the target's tokens [B].
 
     A share of the probability is spread over all tokens: -log p(target) plus that share of the
-    distance between log p(target) and the mean log-probability.
+    distance between log p(target) and the mean log-probability that the softmax gives.
     """
     smoothed_BR = outputs['loss'] + task.decoder.label_smoothing * outputs['above_mean']
     return jnp.sum(outputs['real'] * smoothed_BR, axis=1)
