@@ -238,6 +238,7 @@ def read_ours(path: pathlib.Path, tasks: Tasks, how: How) -> Checkpoint:
         params, about = parameters.read_params(folder, how.running_average)
     else:
         params, about = parameters.read_mean(folder, average_last)
+    about.pop(parameters.KEPT, None)  # of that workdir; what is written is no such checkpoint
     found = from_record(params, about, str(path))
     if average_last is not None:
         steps = ', '.join(map(str, about['averaged_steps']))

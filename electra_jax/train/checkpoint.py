@@ -42,7 +42,6 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
-from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
@@ -50,7 +49,6 @@ from electra_jax.train import parameters, seals
 from electra_jax.train.state import TrainState
 
 _LAST_ATTEMPTS = 3  # to save the end of a run
-_KEPT = 'kept_at_words'  # in about/ of those that are never deleted, with the words of the setting
 
 
 class Then(NamedTuple):
@@ -142,7 +140,7 @@ class Checkpoints:
         reached = [words for mark, words in self.marks.items() if before < mark <= step]
         self._kept[step] = max(reached, default=None)
         if reached:
-            about = {**about, _KEPT: max(reached)}
+            about = {**about, parameters.KEPT: max(reached)}
         average = {}
         if state.average is not None:
             average = {parameters.AVERAGE: ocp.args.StandardSave(state.average)}
@@ -259,9 +257,9 @@ class Checkpoints:
         The checkpoint itself records it, so that it stays when the setting is not typed again.
         """
         if step not in self._kept:
-            about = self._folder / str(step) / 'about' / 'metadata'  # as Orbax writes JSON
-            found = files.parse_object(about.read_text()) if about.exists() else {}
-            self._kept[step] = found.get(_KEPT)
+            folder = self._folder / str(step)
+            about = parameters.read_about(folder) if (folder / 'about').exists() else {}
+            self._kept[step] = about.get(parameters.KEPT)
         return self._kept[step]
 
     # ---- Restore: each of these raises CheckpointError where the checkpoint is damaged, or has

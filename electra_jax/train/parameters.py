@@ -21,6 +21,8 @@ from electra_jax.train import seals
 FOLDER = seals.FOLDER
 _ITEMS = ('params', 'rest', 'average', 'data', 'about')
 AVERAGE = 'average'  # next to 'params': the running mean of the parameters, where there is one
+# In about/ of those that are never deleted, with the words of `checkpoint.keep_at_words`.
+KEPT = 'kept_at_words'
 
 
 def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> None:
@@ -71,15 +73,22 @@ def read_params(
                 params = handler.restore(arrays, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
             else:
                 params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
-        about = files.parse_object((folder / 'about' / 'metadata').read_text())
+        about = read_about(folder)
     about.setdefault('steps', int(folder.name))  # a converted checkpoint records it itself
     return params, about
+
+
+def read_about(folder: epath.Path) -> dict[str, Any]:
+    """What the checkpoint in the folder of a step belongs to; as Orbax writes JSON."""
+    return files.parse_object((folder / 'about' / 'metadata').read_text())
 
 
 def read_mean(path: epath.Path, count: int) -> tuple[Tree, dict[str, Any]]:
     """The mean of the parameters of a run's newest checkpoints, as `read_params` has those of one.
 
-    What they belong to is that of the newest, with the steps of all as 'averaged_steps'.
+    What they belong to is that of the newest, with the steps of all as 'averaged_steps'. One that
+    is kept for good counts only where it is among the last `checkpoint.keep`: others are far from
+    the end.
 
     Args:
         path: a workdir, or its checkpoints/ folder.
@@ -91,17 +100,32 @@ def read_mean(path: epath.Path, count: int) -> tuple[Tree, dict[str, Any]]:
     path = files.absolute(path)
     newest = step_folder(path)
     folder = newest.parent
-    steps = seals.steps(folder)[-count:] if newest != path else [int(newest.name)]
+    found = seals.steps(folder) if newest != path else [int(newest.name)]
+    usual = _without_kept(folder, found)
+    steps = usual[-count:]
     if len(steps) < count:
+        kept = ', without those that config.checkpoint.keep_at_words keeps for good'
         raise CheckpointError(
-            f'{path} has {counted(len(steps), "checkpoints")}, and the mean of {count} is wanted: '
-            'average fewer, or keep more (config.checkpoint.keep)'
+            f'{path} has {counted(len(steps), "checkpoints")}{kept * (usual != found)}, and the '
+            f'mean of {count} is wanted: average fewer, or keep more (config.checkpoint.keep)'
         )
     mean, about = read_params(folder / str(steps[0]))
     for number, step in enumerate(steps[1:], start=2):
         params, about = read_params(folder / str(step))
         mean = trees.updated_mean(mean, params, number)
     return mean, {**about, 'averaged_steps': steps}
+
+
+def _without_kept(folder: epath.Path, steps: list[int]) -> list[int]:
+    """The steps without those whose checkpoints only `checkpoint.keep_at_words` has kept."""
+    records = {}
+    for step in steps:
+        with reading(folder / str(step)):
+            records[step] = read_about(folder / str(step))
+    if not any(KEPT in record for record in records.values()):
+        return steps
+    keep = records[steps[-1]]['config']['checkpoint']['keep']
+    return [step for step in steps if step in steps[-keep:] or KEPT not in records[step]]
 
 
 def step_folder(path: epath.Path) -> epath.Path:

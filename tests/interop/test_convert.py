@@ -327,6 +327,27 @@ def test_the_mean_of_the_last_checkpoints_is_converted(ours, tmp_path, capsys):
         run(f'ours:{ours}', f'ours:{tmp_path / "more"}', running_average=True)
 
 
+def test_checkpoints_that_are_kept_for_good_are_no_part_of_a_mean(ours, tmp_path):
+    folder = epath.Path(ours)
+    params, about = parameters.read_params(folder)
+    about['config']['checkpoint']['keep'] = 2
+    for step, words in ((10, 1e6), (20, 2e6), (30, None), (40, 3e6)):
+        made = tmp_path / f'made{step}'
+        recorded = about if words is None else {**about, parameters.KEPT: words}
+        parameters.write_params(epath.Path(made), params, recorded)
+        shutil.copytree(made / 'checkpoints' / '0', folder / 'checkpoints' / str(step))
+    shutil.rmtree(folder / 'checkpoints' / '0')
+    with pytest.raises(CheckpointError, match=r'has 2 checkpoints, without those .* mean of 3'):
+        run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=3)
+    run(f'ours:{ours}', f'ours:{tmp_path / "mean"}', average_last=2)
+    recorded = parameters.read_params(epath.Path(tmp_path / 'mean'))[1]
+    assert recorded['averaged_steps'] == [30, 40]
+    # Nor is what is written one of them.
+    assert parameters.KEPT not in recorded
+    run(f'ours:{ours}', f'ours:{tmp_path / "one"}', revision='step-20')
+    assert parameters.KEPT not in parameters.read_params(epath.Path(tmp_path / 'one'))[1]
+
+
 def test_settings_that_suit_the_devices_are_not_passed_on(ours, tmp_path, capsys):
     run(f'ours:{ours}', f'ours:{tmp_path / "slim"}')
     shown = capsys.readouterr().out
