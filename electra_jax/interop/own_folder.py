@@ -27,7 +27,9 @@ _NAMES = (
     'data.runner_options', 'data.tokenizer.path', 'task.train_file', 'task.dev_file',
     'task.test_file',
 )  # fmt: skip
-_STARTS = ('init_from', 'replay')  # settings of which the last part of the name is kept
+# Settings of which the last part of the name is kept.
+_STARTS = ('init_from', 'branch_from', 'replay')
+_KIND = '[a-z][a-z0-9_-]+:(?!//)'  # of an entry of `data.source`
 
 
 def write(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
@@ -108,15 +110,33 @@ def _unset(settings: Mapping[str, Any], name: str, *inner: str) -> dict[str, Any
 
 
 def plain(word: str) -> str:
-    """A word of a command without the folders of the machine that it was typed on, but the last.
+    """A word of a command with the last two parts of each path in it: no folders of the machine.
 
-    >>> plain('--config.data.source=text:/home/me/t/*.txt'), plain('--workdir=runs/mine')
-    ('--config.data.source=text:t/*.txt', '--workdir=runs/mine')
-    >>> plain('/home/me/runs/a'), plain('--config.data.path=/me/t/a=0.7,/me/t/b=0.3')
+    URLs and names of data sets stay, and so does a recipe of the project, which all have.
+
+    >>> plain('--config.data.source=text:~/a/t/*.txt=2,jsonl:c/d/e.jsonl'), plain('runs/a')
+    ('--config.data.source=text:t/*.txt=2,jsonl:d/e.jsonl', 'runs/a')
+    >>> plain('/home/me/runs/a'), plain('--config.data.path=/me/t/a=0.7,../me/t/b=0.3')
     ('runs/a', '--config.data.path=t/a=0.7,t/b=0.3')
+    >>> plain('tfds:wikipedia/20230601.en/1.0.0:train'), plain('--config=configs/finetune/task.py')
+    ('tfds:wikipedia/20230601.en/1.0.0:train', '--config=configs/finetune/task.py')
     """
-    name = r'[^/\s,]+'
-    return re.sub(rf'(^|(?<=[=:,]))/(?:{name}/)*({name}/{name})', r'\2', word)
+    flag, value = re.fullmatch('(-[^=]*=)?(.*)', word, re.DOTALL).groups('')  # type: ignore[union-attr]
+    if flag in ('', '--config=') and value.startswith('configs/'):
+        return word
+    # As `data.source` is taken apart, where a path may hold commas; elsewhere each separates.
+    separator = rf'(,\s*)(?={_KIND})' if re.match(_KIND, value) else '(,)'
+    return flag + ''.join(map(_short, re.split(separator, value)))
+
+
+def _short(entry: str) -> str:
+    """The last two parts of a path, after its kind; '..' and '~' are none."""
+    kind, path = re.fullmatch(rf'({_KIND})?(.*)', entry, re.DOTALL).groups('')  # type: ignore[union-attr]
+    parts = [part for part in path.split('/') if part not in ('', '.', '..') and part[0] != '~']
+    is_name = kind == 'tfds:' and len(parts) <= 3 and path[:1] not in ('/', '~', '.')
+    if '/' not in path or not parts or is_name or re.match(r'(?!file:)\w+://', path):
+        return entry
+    return kind + '/'.join(parts[-2:])
 
 
 def last_part(name: str) -> str:

@@ -16,7 +16,7 @@ from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import fitting, foreign
 from electra_jax.inference import opened
-from electra_jax.interop import card, convert, projects
+from electra_jax.interop import card, convert, own_folder, projects
 from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.convert import How
 from electra_jax.model.bind import bind
@@ -340,3 +340,33 @@ def test_sentence_transformers_reads_a_model_of_vectors(ours, tmp_path):
     batch['positions'] = np.arange(row.shape[1], dtype=np.int32)[None]
     hidden = jax.jit(bound.encode)(fakes.params(fakes.model(), seed=40), batch, None)
     np.testing.assert_allclose(got, np.asarray(hidden)[0].mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('word', 'kept'),
+    [
+        ('text:~/clients/acme/t/*.txt', 'text:t/*.txt'),
+        ('text:texts/clients/acme/*.txt', 'text:acme/*.txt'),
+        ('text:../../secret/t/*.txt', 'text:t/*.txt'),
+        ('text:/home/my name/a,b/t/*.txt=0.5, jsonl:~me/x#body', 'text:t/*.txt=0.5, jsonl:x#body'),
+        ('--config.data.path=me/t/a=0.7,me/t/b=0.3', '--config.data.path=t/a=0.7,t/b=0.3'),
+        ('tfds:~/acme/wiki/en/1.0.0:train[:10%]', 'tfds:en/1.0.0:train[:10%]'),
+        ('--workdir=file:///home/me/runs/a', '--workdir=runs/a'),
+        *(
+            (word, word)
+            for word in (
+                'hf:owner/name:config:train#text', 'tfds:wikipedia/20230601.en:train', 'text:t.txt',
+                '--workdir=gs://bucket/all/runs/a', 'tfds:gs://bucket/all/wiki/en:train',
+                '--config=configs/study/electra.py', 'configs/study/electra.py', '--config.seed=1',
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_of_a_path_two_parts_are_passed_on(word, kept):
+    assert own_folder.plain(word) == kept
+
+
+@pytest.mark.parametrize('name', ['init_from', 'branch_from', 'replay'])
+def test_of_a_start_one_part_is_passed_on(name):
+    found = own_folder.without_folders({'config': {name: 'clients/acme/run/checkpoints/8'}})
+    assert found == {'config': {name: 'run'}}
