@@ -10,7 +10,6 @@ import os
 import pathlib
 import random
 import re
-import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -230,28 +229,6 @@ def _from_json(folder: pathlib.Path, data: dict[str, Any]) -> Corpus:
     if type(corpus.counts['train_rows']) is not int:
         raise ValueError('counts.train_rows')
     return corpus
-
-
-def prepare_again(corpus: Corpus) -> str:
-    """The command that builds a corpus again, of the same text and with its tokenizer, elsewhere.
-
-    Its rows are the same, unless the text has changed.
-    """
-    names = (
-        'source', 'validation_source', 'row_length', 'layout', 'image_size', 'holdout',
-        'build_seed', 'document_ends', 'one_segment_rate', 'short_row_rate',
-    )  # fmt: skip
-    usual = {one.name: one.default for one in dataclasses.fields(schema.DataConfig)}
-    made = {name: corpus.settings[name] for name in names if name in corpus.settings}
-    made = {name: value for name, value in made.items() if value != usual[name]}
-    made['piece_megabytes'] = corpus.settings.get('piece_bytes', 0) // 1_000_000
-    if made['piece_megabytes'] in (0, usual['piece_megabytes']):
-        del made['piece_megabytes']
-    made |= {'path': files.unused(corpus.path), 'tokenizer.path': corpus.path}
-    words = [f'--config.data.{name}={value}' for name, value in made.items()]
-    return shlex.join(
-        ['python', '-m', 'electra_jax.prepare', '--config=configs/corpus/text.py', *words]
-    )
 
 
 def _read_json(folder: pathlib.Path) -> dict[str, Any]:

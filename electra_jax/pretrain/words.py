@@ -3,7 +3,9 @@
 A row stands for the mean words of a row of its corpus. Over whole epochs that is exact.
 """
 
+import dataclasses
 import math
+import shlex
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -11,7 +13,8 @@ from etils import epath
 
 from electra_jax.config import length, mixture
 from electra_jax.config.fields import Settings
-from electra_jax.config.settings import Config
+from electra_jax.config.settings import Config, DataConfig
+from electra_jax.core import files
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data import manifest
 from electra_jax.data.manifest import Corpus
@@ -75,8 +78,30 @@ def _in_step(config: Config | Settings, shares: Sequence[Share], asked: str) -> 
     corpus = next(one.corpus for one in shares if _words(one.corpus) is None)
     raise DataError(
         f'config.{asked}, but the words of the corpus {corpus.path} were not counted: an earlier '
-        f'version built it. To build it again, type {manifest.prepare_again(corpus)}, and name '
+        f'version built it. To build it again, type {_prepare_again(corpus)}, and name '
         'that folder with --config.data.path'
+    )
+
+
+def _prepare_again(corpus: Corpus) -> str:
+    """The command that builds a corpus again, of the same text and with its tokenizer, elsewhere.
+
+    Its rows are the same, unless the text has changed.
+    """
+    names = (
+        'source', 'validation_source', 'row_length', 'layout', 'image_size', 'holdout',
+        'build_seed', 'on_bad_text', 'document_ends', 'one_segment_rate', 'short_row_rate',
+    )  # fmt: skip
+    usual = {one.name: one.default for one in dataclasses.fields(DataConfig)}
+    made = {name: corpus.settings[name] for name in names if name in corpus.settings}
+    made = {name: value for name, value in made.items() if value != usual[name]}
+    made['piece_megabytes'] = corpus.settings.get('piece_bytes', 0) // 1_000_000
+    if made['piece_megabytes'] in (0, usual['piece_megabytes']):
+        del made['piece_megabytes']
+    made |= {'path': files.unused(corpus.path), 'tokenizer.path': corpus.path}
+    words = [f'--config.data.{name}={value}' for name, value in made.items()]
+    return shlex.join(
+        ['python', '-m', 'electra_jax.prepare', '--config=configs/corpus/text.py', *words]
     )
 
 

@@ -161,7 +161,11 @@ def test_what_can_be_refused_is_refused_before_a_device_is_looked_for(
     words.check_settings(fill(settings), folder, ())
 
 
-def test_a_corpus_without_counts_names_the_command_that_builds_it_again(built, tmp_path, folder):
+def test_a_corpus_without_counts_names_the_command_that_builds_it_again(tmp_path, folder):
+    (tmp_path / 'bad.txt').write_bytes(b'\x00\xff\x00' * 1000)
+    source = f'text:{tmp_path}/*.txt'
+    built = corpora.build(tmp_path, 'made', source=source, on_bad_text='skip', build_seed=3)
+    assert built.bad_text
     older = uncounted(built, tmp_path)
     shares = shares_of((built, 1.0), (older, 1.0))
     assert words.in_row(shares) is None and words.line(tiny_config(), shares) is None
