@@ -48,6 +48,13 @@ if [[ -z $source && ! -f $corpus/corpus.json ]]; then
     'build it there, or name another in CORPUS' >&2
   exit 1
 fi
+for name in TASK_NAMES TASK_SET TRIALS; do
+  if [[ -n ${!name:-} && -z ${TASKS:-} ]]; then
+    echo "error: $name is ${!name@Q}, but nothing is fine-tuned without TASKS: type TASKS=FOLDER, that" \
+      "holds the files of tasks, before the script, or leave $name out" >&2
+    exit 1
+  fi
+done
 tasks=${TASK_NAMES:-}
 if [[ -n ${TASKS:-} && -z $tasks ]]; then
   for folder in "$TASKS"/*/; do
@@ -87,7 +94,7 @@ status=0
 step "${record[@]}" > /dev/null || status=$?
 [[ $status != 3 ]] || exit 75 # pre-training was asked to stop, and has saved
 ((status == 0)) || exit "$status"
-if [[ -n $tasks && -n ${TASKS:-} ]]; then
+if [[ -n $tasks ]]; then
   read -r -a task_settings <<< "${TASK_SET:-}"
   step python -m electra_jax.sweep --config=configs/finetune/task.py --grid "task.name=$tasks" \
     --set "init_from=$run" "data.path=$TASKS" "trials=${TRIALS:-3}" task.save=none \

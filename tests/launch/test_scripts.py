@@ -207,7 +207,7 @@ def test_xla_knows_the_flag(flag):
 # ---- stoppable.sh and slurm.sbatch
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize(
     ('body', 'signalled', 'status'),
     [
@@ -216,7 +216,10 @@ def test_xla_knows_the_flag(flag):
         ('trap "sleep 0.1; exit 0" TERM; touch ready; sleep 9 & wait', True, 75),
         ('trap "sleep 0.1; exit 130" TERM; touch ready; sleep 9 & wait', True, 75),
         ('trap "exit 7" TERM; touch ready; sleep 9 & wait', True, 7),
-        ('touch ready; exec sleep 9', True, 128 + signal.SIGTERM),
+        ('trap "exit 3" TERM; touch ready; sleep 9 & wait', True, 75),  # a sweep
+        ('touch ready; exec sleep 9', True, 75),  # killed, as while a command loads
+        ('touch ready; trap "" TERM; sleep 0.5; kill -KILL $$', True, 128 + signal.SIGKILL),
+        ('kill -TERM $$', False, 128 + signal.SIGTERM),  # by another
     ],
 )
 def test_stoppable(tmp_path, body, signalled, status, number):
@@ -229,16 +232,17 @@ def test_stoppable(tmp_path, body, signalled, status, number):
 
 
 def test_stoppable_passes_on_what_came_before_it_knew_its_child(tmp_path):
-    slow = (LAUNCH / 'stoppable.sh').read_text().replace('child=$!', 'sleep 0.5\nchild=$!')
-    (tmp_path / 'slow.sh').write_text(slow)
+    slow = (LAUNCH / 'steps.sh').read_text().replace('running=$!', 'sleep 0.5\n  running=$!')
+    (tmp_path / 'steps.sh').write_text(slow)
+    shutil.copy(LAUNCH / 'stoppable.sh', tmp_path)
     body = 'kill -TERM $PPID; exec sleep 9'
-    done = subprocess.run(['bash', tmp_path / 'slow.sh', 'bash', '-c', body], timeout=8)
-    assert done.returncode == 128 + signal.SIGTERM
+    done = subprocess.run(['bash', tmp_path / 'stoppable.sh', 'bash', '-c', body], timeout=8)
+    assert done.returncode == 75
 
 
 @pytest.mark.parametrize('status', [0, 7, 127])
 def test_stoppable_knows_the_status_of_what_ends_before_it_looks(tmp_path, status):
-    (tmp_path / 'slowly').write_text("trap 'sleep 0.05' DEBUG\n")
+    (tmp_path / 'slowly').write_text("set -T; trap 'sleep 0.05' DEBUG\n")
     command = ['bash', LAUNCH / 'stoppable.sh', 'sh', '-c', f'exit {status}']
     environment = {**os.environ, 'BASH_ENV': str(tmp_path / 'slowly')}
     assert subprocess.run(command, env=environment).returncode == status
@@ -334,6 +338,12 @@ def test_what_no_part_of_a_study_has_is_refused(copy, word, message):
         ({}, (), "no corpus in corpora/speedrun: type SOURCE='text:FILES/*.txt'"),
         ({'CORPUS': 'made/elsewhere'}, (), 'no corpus in made/elsewhere'),
         ({'SOURCE': 'text:x', 'TASKS': 'nowhere'}, (), 'nowhere has no folder of CoLA'),
+        (
+            {'SOURCE': 'text:x', 'TASK_NAMES': 'cola'},
+            (),
+            "TASK_NAMES is 'cola', but nothing is fine",
+        ),
+        ({'SOURCE': 'text:x', 'TASK_SET': 'a=1'}, (), 'type TASKS=FOLDER, that holds the files'),
         ({'SOURCE': 'text:x'}, ('--minutes=3',), '--minutes=3 is not understood, allowed: --work'),
     ],
 )
@@ -388,6 +398,32 @@ def test_messages_of_a_speedrun_tell_to_type_the_script_again(copy):
         '--config=configs/own.py', '--config.minutes=15', '--config.data.path=corpora/speedrun',
         '--config.data.source=text:x', '--workdir=runs/speedrun',
     ]  # fmt: skip
+
+
+def test_a_speedrun_that_is_stopped_while_a_corpus_is_built_goes_on(copy):
+    tool(
+        copy, 'python',
+        f'[[ $2 != *prepare ]] || exec {sys.executable} "$@"\necho "$@" >> calls',
+    )  # fmt: skip
+    recipe = write_recipe(copy, documents=20_000)
+    environment = {
+        **ENVIRONMENT, 'PATH': f'{copy}/bin:{os.environ["PATH"]}', 'RECIPE': str(recipe),
+        'SOURCE': f'text:{copy}/text.txt', 'CORPUS': 'corpus',
+    }  # fmt: skip
+    statuses = []
+    for is_stopped in (True, False):
+        running = subprocess.Popen(
+            ['bash', copy / 'launch' / 'speedrun.sh'], cwd=copy, env=environment
+        )
+        while is_stopped and not (copy / 'corpus' / 'building.json').exists():
+            assert running.poll() is None
+            time.sleep(0.005)
+        if is_stopped:
+            running.send_signal(signal.SIGTERM)
+        statuses.append(running.wait(timeout=120))
+        assert (copy / 'corpus' / 'corpus.json').exists() != is_stopped
+        assert ('electra_jax.main' in (copy / 'calls').read_text()) != is_stopped
+    assert statuses == [75, 0]
 
 
 @pytest.fixture
