@@ -30,6 +30,9 @@ _TEXT = ('source', 'fingerprint', 'held_out_fingerprint', 'tokenizer_hash', 'tex
 _CURVE = ('step', 'tokens', 'petaflop', 'seconds', 'eval/mlm_loss', 'eval/disc_loss',
           'eval/disc_auc')  # fmt: skip
 _TASK = ('median', 'mean', 'standard_deviation', 'one_answer')
+_HOW = ('recipe', 'settings', 'rows')  # of a task: what its scores depend on next to the model
+# Of a fine-tuning, settings that name folders and what its record has in other words.
+_NOT_HOW = ('init_from', 'data.path', 'task.name', 'task.save', 'trials')
 
 Record = dict[str, Any]  # as speedrun.json has it; None: not known
 
@@ -98,6 +101,7 @@ def made(run: Run, target: Target | None) -> Record:
         'devices': about.get('devices'),
         'recipe': _recipe(about),
         'settings': runs.typed(about),
+        'eval_rows': run.setting('eval.rows'),
         'steps': run.last_step,
         **_work(run, run.last_step),
         'fine_tuning_seconds': seconds,
@@ -108,7 +112,7 @@ def made(run: Run, target: Target | None) -> Record:
             **{name: about.get(name) for name in ('python', 'revision')},
         },
     }
-    missing += [name for name, value in _lines(facts) if value is None]
+    missing += [name for name, value in _lines({**facts, **_how(tasks)}) if value is None]
     if remark := run.setting('remark'):
         facts['remark'] = remark
     if target:
@@ -217,28 +221,36 @@ def _tasks(run: Run, missing: list[str]) -> tuple[Record, float | None]:
                 f'{run.last_step:,}: delete {folder}, and {_AGAIN}'
             )
         else:
-            tasks[name] = _scores(results)
+            tasks[name] = _scores(tuned)
     if not tasks:
         missing.append('fine-tuned scores')
     return tasks, sum(start.seconds for start in starts) if starts else None
 
 
-def _scores(results: Record) -> Record:
-    """The headline of a task over its seeds, and what one answer for all rows reaches."""
+def _scores(tuned: Run) -> Record:
+    """The headline of a task over its seeds, what one answer for all rows reaches, and how."""
+    results, typed = tuned.results, runs.typed(tuned.about)
     headline, metric = results['headline'], results['headline']['metric']
     return {
         'metric': metric,
         **{name: headline[name] for name in _TASK[:3]},
         'one_answer': (within(results, 'trivial.metrics') or {}).get(metric),
         'seeds': {str(one['seed']): one['metrics'].get(metric) for one in results['trials']},
+        'recipe': _recipe(tuned.about),
+        'settings': {name: value for name, value in typed.items() if name not in _NOT_HOW},
+        'rows': results.get('rows'),  # that are scored
     }
+
+
+def _how(tasks: Record) -> Record:
+    return {task: {name: one[name] for name in _HOW} for task, one in tasks.items()}
 
 
 def shown(record: Record) -> str:
     """The record for people, in Markdown."""
     points, tasks = record['curve'], record['tasks']
     facts = {name: record[name] for name in record if name not in ('curve', 'tasks', 'missing')}
-    lines = [[name, _cell(value)] for name, value in _lines(facts)]
+    lines = [[name, _cell(value)] for name, value in _lines({**facts, **_how(tasks)})]
     seeds = list(dict.fromkeys(seed for one in tasks.values() for seed in one['seeds']))
     scores = [
         [task, one['metric'], *(_score(one, value) for value in _values(one, seeds))]

@@ -15,7 +15,7 @@ def trained(folder, last=10, **changes):
     """The records of a run of ten steps of 4 x 16 tokens in two stages, started twice."""
     config = {
         'total_steps': 10, 'batch_size': 4, 'minutes': 2.0, 'data': {'row_length': 16},
-        'objective': {'name': 'two_stage', 'generator_steps': 8},
+        'objective': {'name': 'two_stage', 'generator_steps': 8}, 'eval': {'rows': 512},
     }  # fmt: skip
     about = {
         'config': config,
@@ -54,7 +54,12 @@ def trained(folder, last=10, **changes):
 def tuned(folder, task, scores, step=10):
     path = folder / 'finetune' / f'name={task}'
     path.mkdir(parents=True)
-    (path / 'config.json').write_text(json.dumps({'config': {'task': {'name': task}}}))
+    command = [
+        'main.py', '--config=configs/finetune/task.py', f'--config.task.name={task}',
+        f'--config.init_from={folder}', '--config.task.epochs=2', '--config.trials=3',
+    ]  # fmt: skip
+    about = {'config': {'task': {'name': task}}, 'command': command}
+    (path / 'config.json').write_text(json.dumps(about))
     starts = [{'first': 0, 'last': 3, 'seconds': 20.0, 'training': 10.0}]
     (path / 'goodput.json').write_text(json.dumps({'starts': starts}))
     middle = sorted(scores)[len(scores) // 2]
@@ -102,14 +107,18 @@ def test_the_record_is_made_of_the_saved_records(tmp_path, capsys):
     cola = found['tasks']['cola']
     assert cola == {
         'metric': 'dev/matthews', 'median': 0.2, 'mean': 0.2, 'standard_deviation': 0.1,
-        'one_answer': 0.0, 'seeds': {'0': 0.1, '1': 0.3, '2': 0.2},
+        'one_answer': 0.0, 'seeds': {'0': 0.1, '1': 0.3, '2': 0.2}, 'rows': {'dev': 9},
+        'recipe': 'configs/finetune/task.py', 'settings': {'task.epochs': '2'},
     }  # fmt: skip
+    assert found['eval_rows'] == 512
     assert found['missing'] == ['text 1 build_seconds']
     text = (folder / 'speedrun.md').read_text()
     assert '# 2 minutes on 1 x cpu' in text and text in capsys.readouterr().out
     assert '| cola | dev/matthews | 20.00 | 20.00 | 10.00 | 0.00 | 10.00 | 30.00 | 20.00 |' in text
     assert '| rte | dev/matthews | 50.00 |' in text and '| 50.00 | missing | missing |' in text
     assert '- missing: text 1 build_seconds' in text
+    assert '| eval_rows | 512 |' in text and '| cola rows dev | 9 |' in text
+    assert '| cola settings task.epochs | 2 |' in text
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,7 @@ def test_what_is_not_known_is_named_and_never_made_up(tmp_path):
     tuned(folder, 'cola', [0.1], step=5)
     tuned(folder, 'rte', [0.1], step=4)  # from a checkpoint that is not the newest
     (tuned(folder, 'sst2', [0.1]) / 'results.json').unlink()
+    (folder / 'finetune/name=cola/config.json').write_text('{"config": {"task": {"name": "cola"}}}')
     (folder / 'goodput.json').write_text('{"sta')
     status, found = record(folder)
     assert status == job.STOPPED
@@ -135,7 +145,7 @@ def test_what_is_not_known_is_named_and_never_made_up(tmp_path):
     assert list(found['tasks']) == ['cola'] and 'target' not in found
     assert [line.partition(':')[0] for line in found['missing']] == [
         'the end of pre-training', 'rte', 'sst2', 'minutes used', 'petaflop', 'petaflop_paper',
-        'text', 'program electra_jax', 'program jax', 'program revision',
+        'text', 'program electra_jax', 'program jax', 'program revision', 'cola recipe',
     ]  # fmt: skip
     assert 'from step 4, and the run has 5: delete' in found['missing'][1]
     (folder / 'metrics.jsonl').write_text('{"step": 3, "train/loss": 9.0}\n')
