@@ -134,6 +134,13 @@ def warns_of_spaces(folder: pathlib.Path, words: list[str]) -> str:
     return '\n'.join(manifest._unspaced(manifest.described(built)))
 
 
+def warns_of_few_documents(folder: pathlib.Path, words: list[str]) -> str:
+    """A corpus is built of lines without a blank one between them."""
+    builds()(folder, words)
+    built = max(folder.glob('*/corpus.json'), key=lambda path: path.stat().st_mtime_ns).parent
+    return '\n'.join(manifest.warnings(manifest.described(built)))
+
+
 def has_other_images(folder: pathlib.Path, words: list[str]) -> None:
     """A model of images of 8 pixels is to be trained on a corpus of larger ones."""
     builds(source=f'images:{folder}/index.jsonl', layout='segments', image_size=16)(folder, [])
@@ -880,6 +887,11 @@ CASES = {
         without('closed', builds(source='text:SELF')),
         {'a.txt': TEXT, 'b.txt': TEXT},
         {'ONE': 'SELF/a.txt', 'OTHER': 'SELF/b.txt'},
+    ),
+    'lines_that_are_documents': Case(
+        warns_of_few_documents,
+        {'x.txt': '\n'.join(' '.join(WORDS[i % 9 :]) for i in range(3000))},
+        more=('--config.data.path=SELF/again',),
     ),
     'no_memory': Case(loses_a_worker, {'a.txt': TEXT}, {'N': '1'}),
     'no_network': Case(

@@ -202,8 +202,8 @@ class DataConfig:
     build_seed: int = setting(0, at_least=0, at_most=_MAX_SEED)  # of the corpus builder's draws
     # Text in one piece of work, which becomes one shard, about; a builder's memory grows with it.
     piece_megabytes: int = setting(16, at_least=1, at_most=1024)
-    # What ends a document of plain text: a blank line, or the end of its file alone.
-    document_ends: str = setting('blank_line', choices=('blank_line', 'file'))
+    # What ends a document of plain text: a blank line, each line, or the end of its file alone.
+    document_ends: str = setting('blank_line', choices=('blank_line', 'line', 'file'))
     # Torn files and JSON lines: 'error' ends the build, 'skip' leaves them out and counts them.
     on_bad_text: str = setting('error', choices=('error', 'skip'))
     # Bad rows of a task: 'error' ends the run, 'skip' leaves them out and counts them.

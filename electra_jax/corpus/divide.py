@@ -12,7 +12,7 @@ from electra_jax.config import settings
 from electra_jax.corpus.documents import digest
 
 USUAL_SHARE = 0.005  # of the text, where `data.holdout` is not set and there is no other text
-_LEAST_BYTES = 256_000  # smaller documents are never divided
+_LEAST_BYTES = 32_000  # smaller documents are never divided
 _STRETCH_CHARS = 1024, 16_384  # of a divided document, at least and at most, about
 _STRETCHES = 4  # that are held out of a divided document, about, where they are not too short then
 # Where a stretch may end, the best first: a line, a sentence, a word.

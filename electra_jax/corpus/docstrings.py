@@ -40,7 +40,7 @@ class DocstringPart(documents.Part):
 
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
         texts = documents.plain_texts(
-            self.text, documents.Origin(self.name, self.offset), complaints
+            self.text, documents.Origin(self.name, self.offset), 'blank_line', complaints
         )
         yield documents.block_of(len(self.text), texts, complaints)
 

@@ -25,7 +25,12 @@ LOCAL = (TEXT, JSONL, PARQUET, IMAGES)  # kinds whose text is in files of this m
 # A line longer than this is handed on in segments, so that nothing downstream meets a huge string.
 MAX_LINE_CHARS = 65_536
 
-_BLANK_LINES = re.compile(rb'\n(?:[ \t\r]*\n)+')
+# What separates the documents of plain text, by `data.document_ends`.
+_SEPARATORS = {
+    'blank_line': re.compile(rb'\n(?:[ \t\r]*\n)+'),
+    'line': re.compile(rb'\n'),
+    'file': re.compile(rb'(?!)'),  # nothing does
+}
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _MARKS = re.compile('^\ufeff+', re.MULTILINE)
 _UTF8_MARK = b'\xef\xbb\xbf'
@@ -41,7 +46,7 @@ class Entry:
     where: str
     weight: float = 1.0
     field: str = 'text'
-    ends: str = 'blank_line'  # what ends a document of plain text: 'blank_line' or 'file'
+    ends: str = 'blank_line'  # what ends a document of plain text: a key of `_SEPARATORS`
     revision: str = ''  # of a remote data set: what its name stands for in this build
     held_out: bool = dataclasses.field(default=False, repr=False)  # of `data.validation_source`
 
@@ -167,25 +172,21 @@ def line_feeds(data: bytes) -> bytes:
     return data.replace(b'\r\r\n', b'  \n').replace(b'\r\n', b' \n').replace(b'\r', b'\n')
 
 
-def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
-    """Position and text of each document between blank lines."""
+def plain_texts(
+    data: bytes, origin: Origin, ends: str, complaints: Complaints
+) -> Iterator[tuple[str, str]]:
+    """Position and text of each document, which `ends` as `data.document_ends` has it."""
     start = line = 0
     if origin.offset == 0 and data.startswith(_UTF8_MARK):
         start = 3  # a byte order mark is not text
     while start < len(data):
-        blank = _BLANK_LINES.search(data, start)
-        stop, after = blank.span() if blank else (len(data), len(data))
+        end = _SEPARATORS[ends].search(data, start)
+        stop, after = end.span() if end else (len(data), len(data))
         raw = data[start:stop]
         if raw.strip():
             yield origin.place(start, line), decode(raw, origin, complaints, start, line)
         line += data.count(b'\n', start, after)
         start = after
-
-
-def whole_text(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
-    """Position and text of all of it, as one document."""
-    if data.removeprefix(_UTF8_MARK).strip():
-        yield origin.place(0, 0), decode(data, origin, complaints)
 
 
 def decode(

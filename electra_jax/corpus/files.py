@@ -178,7 +178,7 @@ class FilePart(documents.Part):
 
     kind: str  # TEXT or JSONL
     field: str  # of JSON lines
-    ends: str  # what ends a document: 'blank_line' or 'file'
+    ends: str  # what ends a document of TEXT, as `data.document_ends` has it
     is_plain: bool  # a range of UTF-8; otherwise it is compressed, an archive, a JSON array, ...
     start: int
     stop: int
@@ -206,10 +206,8 @@ class FilePart(documents.Part):
         """The documents in some bytes of the file."""
         if self.kind == documents.JSONL:
             texts = documents.json_texts(data, origin, self.field, complaints)
-        elif self.ends == 'file':
-            texts = documents.whole_text(data, origin, complaints)
         else:
-            texts = documents.plain_texts(data, origin, complaints)
+            texts = documents.plain_texts(data, origin, self.ends, complaints)
         return documents.block_of(len(data), texts, complaints)
 
     def _plain(self) -> Iterator[tuple[bytes, documents.Origin]]:

@@ -40,7 +40,7 @@ LONG_WORD = 30
 _MANY_LONG = 0.2  # of the characters: a table of hashes or addresses in the text has fewer
 
 _FEW_ROWS = 32  # held-out rows whose averages show little
-_FEW_DOCUMENTS, _HUGE_BYTES = 50, 256_000  # a text that was probably not meant to be so few
+_FEW_DOCUMENTS, _HUGE_BYTES = 50, 100_000  # a text that was probably not meant to be so few
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +272,11 @@ def warnings(corpus: Corpus) -> list[str]:
     elif held_out < _FEW_ROWS:
         few = counted(held_out, 'held-out rows')
         lines.append(f'there are only {few}, on which evaluation shows little: {elsewhere}')
+    elif held_out > corpus.counts.get('train_rows', held_out):
+        lines.append(
+            f'more rows are held out ({held_out:,}) than there are to train on: a few documents '
+            'hold most of the text'
+        )
     if 0 < documents <= _FEW_DOCUMENTS and size > documents * _HUGE_BYTES:
         by_file = corpus.settings.get('document_ends') == 'file'  # then a blank line ends none
         lines.append(
@@ -279,7 +284,8 @@ def warnings(corpus: Corpus) -> list[str]:
             f'{size / documents / 1e6:,.1f} MB: if there are more in its files, '
             + 'a file for each' * by_file
             + 'a blank line between two of them' * (not by_file)
-            + ', or a line of JSON for each (jsonl:PATH#FIELD), keeps them apart'
+            + ', or a line of JSON for each (jsonl:PATH#FIELD), keeps them apart; where each line '
+            'is one, type --config.data.document_ends=line'
         )
     lines += _unspaced(corpus)
     return lines

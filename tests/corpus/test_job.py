@@ -553,6 +553,7 @@ def test_half_of_a_text_without_spaces_is_reported(config, tmp_path):
         ({'holdout': 0.5}, 'validation_source, and', 'config.data.holdout'),
         ({'document_ends': 'file'}, 'a file for each', 'blank line'),
         ({}, 'a blank line between', 'a file for each'),
+        ({}, 'type --config.data.document_ends=line', None),
     ],
 )
 def test_warnings_advise_what_changes_something(config, settings, words, absent):
@@ -655,6 +656,28 @@ def test_stretches_of_a_large_document_hold_all_of_its_text(config):
     no_spaces = ['x' * 60_000] * 10
     _, parts = divide.divide(no_spaces, 1.0, config, 256_000)
     assert sum(len(line) for *_, lines in parts for line in lines) == 600_000
+
+
+def test_both_files_of_a_small_translation_are_read_and_held_out_in_part(config, tmp_path):
+    draw = random.Random(0)
+    for side in 'de', 'en':
+        text = (f'{side} ' + ' '.join(draw.choices(WORDS, k=9)) for _ in range(1500))
+        (tmp_path / f'train.{side}').write_text('\n'.join(text) + '\n')
+    source = f'text:{tmp_path}/train.en,text:{tmp_path}/train.de'
+    by_file = make(config, source=source, holdout=0.05)
+    assert by_file.counts['documents'] == by_file.counts['divided_documents'] == 2
+    assert 0.03 < by_file.counts['validation_words'] / by_file.counts['train_words'] < 0.08
+    by_line = make(
+        config, source=source, holdout=0.05, document_ends='line', path=config.path + '2'
+    )
+    assert by_line.counts['documents'] == 3000
+    assert 100 < by_line.counts['held_out_documents'] < 200
+
+
+def test_more_held_out_than_trained_on_is_reported(config):
+    built = make(config)
+    built = dataclasses.replace(built, counts=built.counts | {'train_rows': 1})
+    assert any('than there are to train on' in line for line in manifest.warnings(built))
 
 
 def test_ordinary_documents_are_held_out_as_ever(config):
