@@ -176,7 +176,7 @@ def _counted(
         while not over.wait(seconds):
             began = time.monotonic()
             with contextlib.suppress(OSError):  # of a network, which the build itself reports
-                for index in left.keys() & context.finished():
+                for index in left.keys() & workers.finished(context.folder).keys():
                     done(left.pop(index))
             # A list of many thousands takes long on a network: it must not be all that this does.
             seconds = max(_LOOK_SECONDS, 10 * (time.monotonic() - began))

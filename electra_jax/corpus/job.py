@@ -245,7 +245,7 @@ def _build(
     started = time.monotonic()
     pieces = folder / workers.PIECES_FOLDER
     pieces.mkdir(exist_ok=True)
-    finished = _times(pieces)
+    finished = _times(folder)
     _delete_unfinished(folder)  # of a build that was killed
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     planned = sources.plan(entries, complaints, settings['piece_bytes'])
@@ -262,7 +262,7 @@ def _build(
         raise messages.no_rows(data, dict.fromkeys(build.COUNTS, 0), complaints)
     for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
-    written = _times(pieces)  # a damaged piece is built again
+    written = _times(folder)  # a damaged piece is built again
     ours = [s['counts'] for i, s in enumerate(sidecars) if written[i] != finished.get(i)]
     figures = {
         'seconds': round(built - started, 1),
@@ -290,9 +290,9 @@ def _build(
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
 
 
-def _times(pieces: pathlib.Path) -> dict[int, int]:
+def _times(folder: pathlib.Path) -> dict[int, int]:
     """When the sidecar of each finished piece was written, in nanoseconds."""
-    return {int(path.stem): path.stat().st_mtime_ns for path in pieces.glob('*.json')}
+    return {i: one.stat().st_mtime_ns for i, one in workers.finished(folder).items()}
 
 
 def _delete_unfinished(folder: pathlib.Path) -> None:
@@ -427,7 +427,7 @@ def _run_pieces(
     sidecars: dict[int, workers.Sidecar] = {}
     for piece, sidecar in RUNNERS[context.config.runner](pieces, context, done):
         sidecars[piece.index] = sidecar
-    if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
+    if len(workers.finished(context.folder)) != len(sidecars):
         raise DataError(
             f'data.source has become smaller since {context.folder} was begun; {workers.ELSEWHERE}'
         )

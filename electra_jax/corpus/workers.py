@@ -109,17 +109,18 @@ class Context:
             return None  # A kill cannot do this, a disk can. The piece is then built again.
         return sidecar if seal == self._seal(sidecar) else None
 
-    def finished(self) -> set[int]:
-        """The numbers of the pieces that have a sidecar, whole or damaged."""
-        names = os.listdir(self.folder / PIECES_FOLDER)
-        return {int(name.removesuffix('.json')) for name in names if name.endswith('.json')}
-
     def _seal(self, sidecar: Sidecar) -> str:
         text = self.tokenizer_hash + json.dumps(sidecar, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _path(self, piece: sources.Piece, suffix: str) -> pathlib.Path:
         return self.folder / PIECES_FOLDER / f'{piece.index:05d}{suffix}'
+
+
+def finished(folder: pathlib.Path) -> dict[int, os.DirEntry[str]]:
+    """The sidecars in the folder of a corpus, whole or damaged, by the numbers of their pieces."""
+    with os.scandir(folder / PIECES_FOLDER) as there:
+        return {int(one.name[:-5]): one for one in there if one.name.endswith('.json')}
 
 
 @functools.lru_cache(maxsize=1)

@@ -134,7 +134,9 @@ class Progress:
                 self._report(f'{self._what}: {self._amounts()}{eta}{self._after()}')
 
     def skip(self, amount: float) -> None:
-        """Counts work that will not be done: no part of the speed."""
+        """Counts work that will not be done: no part of the speed, nor its time before any work."""
+        if self._done <= self._start:
+            self._began = self._clock()
         self._start += amount
         self.advance(amount)
 

@@ -39,6 +39,21 @@ def test_lines_where_there_is_no_terminal_show_amounts_speed_and_time_left():
     ]
 
 
+def test_the_time_before_the_first_work_is_no_part_of_the_speed_where_it_skips():
+    clock, lines = FakeClock(0.0), console()
+    with terminal.Progress('building', 400.0, unit='MB', console=lines, clock=clock) as progress:
+        clock.now = 50.0
+        progress.skip(200.0)  # finished before, which took so long to see
+        clock.now = 60.0
+        progress.advance(50.0)
+        clock.now = 70.0
+        progress.skip(50.0)
+    assert lines.file.getvalue().splitlines() == [
+        'building: 200/400 MB',
+        'building: 300/400 MB, 2.5 MB/s, ETA 40s',
+    ]
+
+
 def test_where_the_total_is_unknown_no_time_left_is_printed():
     clock, lines = FakeClock(0.0), console()
     with terminal.Progress('reading', 0.0, unit='MB', console=lines, clock=clock) as progress:
