@@ -192,7 +192,7 @@ def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
         raise CheckpointError(f'{where} does not describe its training ({error!r})') from error
 
 
-def origin(about: Mapping[str, Any], where: str) -> dict[str, Any]:
+def started_from(about: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What a checkpoint records of the one that it starts from, in place of `SCRATCH`.
 
     `about` is what that one records, and `where` its name, as `tokens_read` has them.
@@ -384,7 +384,7 @@ def all_params(
 ) -> tuple[trees.Tree, Account, Mapping[str, Any]]:
     """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
 
-    The last one returned is the checkpoint's `origin`, or `SCRATCH` where nothing of it is used.
+    The last one returned is what `started_from` records, or `SCRATCH` where nothing of it is used.
 
     Args:
         config: its model is what is trained, which may differ from the checkpoint's.
@@ -399,7 +399,7 @@ def all_params(
     def to_devices(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: x[index])
 
-    before = origin(about, config.init_from) if account.loaded else SCRATCH
+    before = started_from(about, config.init_from) if account.loaded else SCRATCH
     return jax.tree.map(to_devices, host, abstract), account, before
 
 

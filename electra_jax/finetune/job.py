@@ -23,7 +23,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.results import TRIAL_FILE, Results, Trial, on_first_host
 from electra_jax.finetune.run import Run, open_run, refuse_steps
 from electra_jax.finetune.written import write_json
-from electra_jax.init_from import SCRATCH, checked_start, origin
+from electra_jax.init_from import SCRATCH, checked_start, started_from
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import parameters, workdir
@@ -150,7 +150,7 @@ def _save(
             'task': tasks.to_json(run.task),
             'seed': trial.seed,
             'scores': dict(trial.metrics),
-            **(SCRATCH if is_fresh else origin(start.about, str(start.where))),
+            **(SCRATCH if is_fresh else started_from(start.about, str(start.where))),
         }
         parameters.write_params(folder, outcome.params, about)
     results.write_predictions(folder / 'predictions', predicted)

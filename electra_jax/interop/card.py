@@ -167,7 +167,7 @@ def _curve(evaluated: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         [f'{line["step"]:,}', *(_short(line[name]) if name in line else '' for name in names)]
         for line in kept
     ]
-    yield from ('', '### On the way', '')
+    yield from ('', '### Held-out text during training', '')
     yield from terminal.markdown(['step', *names], rows).splitlines()
 
 

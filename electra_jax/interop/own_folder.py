@@ -18,7 +18,7 @@ from electra_jax.interop import files
 from electra_jax.interop.checkpoint import STARTED_FROM, Checkpoint, from_record
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import api
-from electra_jax.train.workdir import without_step
+from electra_jax.train.workdir import TRIALS, without_step
 
 ABOUT_FILE = 'checkpoint.json'
 # Settings that name folders and files of that machine, which mean nothing elsewhere.
@@ -140,12 +140,13 @@ def _short(entry: str) -> str:
 
 
 def last_part(name: str) -> str:
-    """A name without its folders, and without a step: KIND:PATH keeps its kind.
+    """A name without its folders, and without a step: KIND:PATH keeps its kind, a trial its run.
 
-    >>> last_part('google:/a/b/c'), last_part('/a/c/checkpoints/8'), last_part('c')
-    ('google:c', 'c', 'c')
+    >>> last_part('google:/a/b/c'), last_part('/a/c/checkpoints/8'), last_part('a/c/trials/0')
+    ('google:c', 'c', 'c/trials/0')
     """
     kind, colon, path = name.partition(':')
     path = path if colon else kind
-    path = without_step(path)
-    return (kind + colon if colon else '') + path.rstrip('/').rpartition('/')[2]
+    parts = without_step(path).rstrip('/').split('/')
+    is_trial = parts[-2:-1] == [TRIALS] and parts[-1].isdecimal()
+    return (kind + colon if colon else '') + '/'.join(parts[-3 if is_trial else -1 :])

@@ -54,7 +54,7 @@ def load_state(
 ) -> tuple[TrainState, Mapping[str, Any]]:
     """The state of the newest checkpoint, where all that is given goes on too; or at step 0.
 
-    And what is recorded of the checkpoint that the run started from (`init_from.origin`).
+    And what is recorded of the checkpoint that the run started from (`init_from.started_from`).
     """
     newest, program = checkpoints.latest(), run.program
     if newest is not None:

@@ -203,7 +203,7 @@ def test_the_card_has_the_curve_up_to_its_step(ours, tmp_path):
     for revision, last in (('step-20', '0.2'), ('step-40', '0.4')):
         target = tmp_path / revision
         converted(f'ours:{ours}', f'safetensors:{target}', revision=revision)
-        _, curve = (target / card.FILE).read_text().split('### On the way\n\n')
+        _, curve = (target / card.FILE).read_text().split('### Held-out text during training\n\n')
         rows = [line.split('|')[1:-1] for line in curve.split('\n\n')[0].splitlines()]
         assert [cell.strip() for cell in rows[0]] == ['step', 'eval/disc_auc']
         assert [cell.strip() for cell in rows[2]] == ['1', '0.01'] and len(rows) == 2 + 8
@@ -370,3 +370,11 @@ def test_of_a_path_two_parts_are_passed_on(word, kept):
 def test_of_a_start_one_part_is_passed_on(name):
     found = own_folder.without_folders({'config': {name: 'clients/acme/run/checkpoints/8'}})
     assert found == {'config': {name: 'run'}}
+
+
+def test_a_start_from_a_trial_is_named_by_its_run():
+    start = {'name': 'ours:/home/me/runs/mrpc/trials/0/checkpoints/9', 'steps': 9}
+    found = own_folder.without_folders({'started_from': start})
+    assert found['started_from']['name'] == 'ours:mrpc/trials/0'
+    facts = card.Facts('x', '', None, None, None, [])
+    assert '### Before: `ours:mrpc/trials/0`' in list(card._training(found, facts))
