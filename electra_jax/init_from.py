@@ -21,7 +21,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import counted
-from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.core.errors import CheckpointError, ConfigError, nearest
 from electra_jax.interop.checkpoint import STARTED_FROM, Checkpoint, recorded
 from electra_jax.interop.projects import PASSED_ON, READERS
 from electra_jax.model.bind import bind
@@ -111,7 +111,9 @@ def check_named(where: str, named_by: str = 'config.init_from') -> None:
     folder = files.absolute(path)
     if not folder.exists() and kind != 'google':
         near = files.nearest(path)
-        meant = f'; did you mean {where.removesuffix(path)}{near}?' if near else ''
+        meant = (
+            f'; did you mean {where.removesuffix(path)}{near}?' if near else nearest(where, MODELS)
+        )
         raise CheckpointError(
             f'{named_by} is {where}, but there is no checkpoint in {path}: no such folder '
             f'(looked from {os.getcwd()}){meant}'

@@ -206,6 +206,9 @@ def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path, monkeypatch,
         init_from.check_named(f'{kind}{tmp_path.name}x/mind')  # both parts are misspelt
     (tmp_path / 'folder').mkdir()
     init_from.check_named(f'{kind}{tmp_path}')
+    if not kind:
+        with pytest.raises(CheckpointError, match="did you mean 'laptop'"):
+            init_from.check_named('labtop')
 
 
 def test_matching_arrays_are_loaded_and_the_others_are_named():
