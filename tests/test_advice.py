@@ -182,10 +182,10 @@ def reads_too_often(**changes: Any) -> Act:
         settings = advice.type_settings(folder, merged(asked, changes), typed)
         full, workdir = resolve.fill(settings), epath.Path(folder / 'run')
         words_read.check_settings(full, workdir, ('words',))
-        shares = words_read._of_settings(full)
+        reading = words_read.of_settings(full)
         config = resolve.resolve(settings, 'cpu')
         config = length.of_operations(config, VOCABULARY, workdir)
-        words_read.check(words_read.of_words(config, shares, workdir), shares, workdir)
+        words_read.check(words_read.of_words(config, reading, workdir), reading, workdir)
 
     return act
 
@@ -762,6 +762,7 @@ CASES = {
     'one_pair_in_parts': Case(of_few_rows(batch_size=2, optimizer={'microbatches': 2})),
     'too_many_steps': Case(reads_too_often(total_steps=9999), {'x.txt': TEXT}),
     'too_many_words': Case(reads_too_often(words=1e7), {'x.txt': TEXT}),
+    'too_few_words': Case(reads_too_often(words=2.0), {'x.txt': TEXT}),
     'too_many_operations': Case(
         reads_too_often(petaflop=1.0, model={'size': 'tiny'}), {'x.txt': TEXT}
     ),

@@ -353,8 +353,9 @@ class Config:
     # again: total_steps follows from how many a row of the corpus holds. Words stand between white
     # space.
     words: float | None = setting(None, at_least=1, at_most=1e15)
-    # Pre-training that reads a corpus more often than this is refused; minutes, and the words of a
-    # recipe, give way to it. None: no cap.
+    # How often a corpus may be read: a longer pre-training is refused where its length is
+    # total_steps, petaflop, or words that are typed, and is made shorter where it is minutes or the
+    # words of a recipe. None: no cap.
     max_exposures: float | None = setting(None, at_least=0.001, at_most=1e9)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)

@@ -131,7 +131,8 @@ PROGRESS = {
         'words',
         'How many words of the text have been read so far, those that are read again counted '
         'again: the rows that were read, times the mean words (between white space) in a row of '
-        'the corpus. Where the corpus knows its words (train_words in its corpus.json).',
+        'the corpus. It is there where the corpus knows its words (train_words in its '
+        'corpus.json).',
     ),
 }
 

@@ -12,7 +12,7 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.data.pipeline import DeviceBatches
-from electra_jax.pretrain import length
+from electra_jax.pretrain import length, words
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
@@ -30,6 +30,7 @@ class Run(NamedTuple):
     program: Program
     text: Text
     folder: epath.Path
+    reading: words.Reading
     plan: length.Plan | None = None  # corrects the length; None: it stays
 
     @property
@@ -37,11 +38,21 @@ class Run(NamedTuple):
         return self.program.config
 
 
-def open_checkpoints(run: Run, read_only: bool = False, before: int | None = None) -> Checkpoints:
-    """The checkpoints of the workdir, up to a step where `before` is given."""
+def open_checkpoints(
+    run: Run,
+    read_only: bool = False,
+    before: int | None = None,
+    marks: Mapping[int, float] | None = None,
+) -> Checkpoints:
+    """The checkpoints of the workdir, up to a step where `before` is given; `marks` as there."""
     folder, checkpoint_config = run.folder / parameters.FOLDER, run.config.checkpoint
     return Checkpoints(
-        folder, checkpoint_config, terminal.OUT.print, read_only=read_only, before=before
+        folder,
+        checkpoint_config,
+        terminal.OUT.print,
+        read_only=read_only,
+        before=before,
+        marks=marks,
     )
 
 

@@ -51,17 +51,17 @@ def run(
     is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus, typed)
     ready = time.monotonic()
+    reading = words.bind(config, text)
     config = length.of_operations(config, texts.vocabulary(config, text), folder, typed)
     if config.job == 'pretrain' and config.replay is None:
-        shares = words.of_text(text)
-        config = words.of_words(config, shares, folder, typed)
-        words.check(config, shares, folder)
+        config = words.of_words(config, reading, folder, typed)
+        words.check(config, reading, folder)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
         terminal.OUT.print(report.finished(step, config, text, folder, typed))
         return
     check_start(config, text, folder)
-    opened = make_program(config, text, folder, is_unset, typed)
+    opened = make_program(config, text, folder, reading, is_unset, typed)
     if opened.config.job == 'evaluate':
         evaluate_newest(opened)
     elif opened.config.replay is not None:
@@ -70,7 +70,7 @@ def run(
         with watched(folder, opened.config.health.step_timeout) as clock:
             clock.timed_from = ready
             if opened.plan is None:
-                most = words.most_steps(opened.config, words.of_text(text))
+                most = reading.most_steps
                 plan = length.continued(asked, opened.config, folder, clock, typed, most)
                 opened = opened._replace(plan=plan)
             pretrain(opened, clock)
@@ -81,7 +81,11 @@ def pretrain(run: Run, clock: Clock) -> None:
     config, program = run.config, run.program
     # A preemption may come while a checkpoint is read, and is no failure.
     with signals.stop_signals(lambda: True):
-        checkpoints = open_checkpoints(run)
+        marks = words.marks(config, run.reading)
+        if config.branch_from is not None:  # the other run has kept those before, if any
+            shared = int(branch_folder(config.branch_from).name)
+            marks = {step: count for step, count in marks.items() if step > shared}
+        checkpoints = open_checkpoints(run, marks=marks)
         batches = texts.training_batches(run.text, program)
         flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
         held_out = texts.held_out_batches(run.text, program)
@@ -97,13 +101,11 @@ def pretrain(run: Run, clock: Clock) -> None:
         )
         means = Means(program.objective.metrics_after)
         state, before = load_state(run, checkpoints, batches, health, means)
-        shares = words.of_text(run.text)
-        begun = int(state.step)
-        marks = words.marks(config, shares).items()
-        checkpoints.marks = {step: count for step, count in marks if step > begun}
     workdir.describe(run.folder, config, _facts(run, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
-    terminal.OUT.print(report.start(program, run.text, run.folder, flops))
+    kept = words.kept_notes(config, run.reading, int(state.step), checkpoints.kept())
+    read = words.line(config, run.reading)
+    terminal.OUT.print(report.start(program, run.text, run.folder, flops, read, kept))
     if newest is not None:
         terminal.OUT.print(f'continuing from step {newest}')
     train_step = programs.StepOfAnyLength(program)
@@ -120,7 +122,7 @@ def pretrain(run: Run, clock: Clock) -> None:
             flops['mfu'],
             chips.peak_flops(jax.devices()),
             texts.training_rows(run.text) / config.batch_size,
-            (words.in_row(shares) or 0.0) * config.batch_size,
+            run.reading.in_step or 0.0,
         ),
         means=means,
     )
@@ -256,17 +258,22 @@ def check_start(config: Config, text: Text, folder: epath.Path) -> None:
 
 
 def make_program(
-    config: Config, text: Text, folder: epath.Path, is_unset: bool, typed: Collection[str] = ()
+    config: Config,
+    text: Text,
+    folder: epath.Path,
+    reading: words.Reading,
+    is_unset: bool,
+    typed: Collection[str] = (),
 ) -> Run:
     """The run; where its length `is_unset` it is measured first."""
     vocabulary = texts.vocabulary(config, text)
     if not is_unset:
-        return Run(programs.build_program(config, vocabulary), text, folder)
+        return Run(programs.build_program(config, vocabulary), text, folder, reading)
     kept = 'its text kept; the length was still being measured'
-    most, held_out = words.most_steps(config, words.of_text(text)), texts.held_out_rows(text)
+    most, held_out = reading.most_steps, texts.held_out_rows(text)
     with signals.stop_signals(lambda: True, kept=kept):
         config, made, plan = length.measured(config, vocabulary, held_out, typed, most)
-    return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
+    return Run(programs.build_program(config, vocabulary, like=made), text, folder, reading, plan)
 
 
 def evaluate_newest(run: Run) -> None:

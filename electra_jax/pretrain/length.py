@@ -134,14 +134,13 @@ def measured(
     took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling, stages)
     total, evaluations = map(distributed.agree, fitting(config, took, typed))
     assert total and evaluations
-    limited = f', of which config.max_exposures allows {most:,}' if total > most else ''
     terminal.OUT.print(
         f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
         f'{config.minutes:g} {"minute is" if config.minutes == 1 else "minutes are"} '
         f'{counted(total, "steps")}'
+        + f', of which config.max_exposures allows {most:,}' * (total > most)
         + f', with {counted(evaluations, "evaluations")} of {duration(took.evaluation)}'
         * bool(batches)
-        + limited
     )
     total = int(min(total, most))
     if took.compiling > config.minutes * 60 * (1 - _LEAST_TRAINING):

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -18,7 +18,6 @@ from electra_jax.model.flops import flops_of_stages
 from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
-from electra_jax.pretrain import words
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli, distributed
@@ -57,8 +56,21 @@ def facts(program: Program, text: Text, flops: Mapping[str, float]) -> dict[str,
     }
 
 
-def start(program: Program, text: Text, folder: epath.Path, flops: Mapping[str, float]) -> str:
-    """What is about to be trained; `flops` are those of a token."""
+def start(
+    program: Program,
+    text: Text,
+    folder: epath.Path,
+    flops: Mapping[str, float],
+    read: str | None,
+    kept: Sequence[str],
+) -> str:
+    """What is about to be trained.
+
+    Args:
+        flops: of a token.
+        read: its words, from `words.line`.
+        kept: the notes of `words.kept_notes`.
+    """
     config, data = program.config, program.config.data
     rows = texts.training_rows(text)
     tokens = config.total_steps * config.batch_size * data.row_length
@@ -74,12 +86,12 @@ def start(program: Program, text: Text, folder: epath.Path, flops: Mapping[str, 
         f'  {counted(config.total_steps, "steps")}: {tokens / rows / data.row_length:.3g} times '
         f'through these rows, {tokens / millions / 1e6:.3g} tokens for each parameter',
     ]
-    if read := words.line(config, words.of_text(text)):
+    if read is not None:
         lines.append(f'  {read}')
     if config.remark:
         lines.append(f'  {config.remark}')
-    lines += [f'  note: {line}' for line in not_read(config, text)]
-    notes = [*stages(config), *rising(config.objective), *spared(config.objective)]
+    notes = [*not_read(config, text), *kept]
+    notes += [*stages(config), *rising(config.objective), *spared(config.objective)]
     lines += [f'  note: {line}' for line in notes]
     lines += [f'  warning: {line}' for line in long_warmup(config, folder)]
     for corpus in text.corpora:

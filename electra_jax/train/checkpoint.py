@@ -73,6 +73,7 @@ class Checkpoints:
         report: seals.Report,
         read_only: bool = False,
         before: int | None = None,
+        marks: Mapping[int, float] | None = None,
         retry_seconds: float = 10.0,
     ):
         """Finds the newest whole checkpoint, and reads all of its bytes.
@@ -81,14 +82,14 @@ class Checkpoints:
             report: called with a line about what was set aside and what could not be saved.
             read_only: change nothing in the folder, because another process may be writing there.
             before: consider only checkpoints of steps before this one.
+            marks: steps after which the state is kept for good, and the words that they reach.
             retry_seconds: pause before the end of a run is saved again.
 
         Raises:
             CheckpointError: there are checkpoints, and none of them is whole.
         """
         self._folder, self._config, self._report = folder, checkpoint_config, report
-        # Steps after which the state is kept for good, and the words that they reach.
-        self.marks: Mapping[int, float] = {}
+        self.marks = marks or {}
         self._kept: dict[int, float | None] = {}  # those of checkpoints that are there, as found
         # After any save but the last.
         self.then = _CONTINUE if checkpoint_config.on_error == 'retry' else ENDS_RUN

@@ -43,9 +43,9 @@ def begun(folder, config):
     (folder / 'metrics.jsonl').write_text('{"step": 1}\n')
 
 
-def shares_of(*pairs):
+def reading_of(config, *pairs):
     found, weights = zip(*pairs, strict=True)
-    return words.of_text(Text(list(found), list(weights), None))
+    return words.bind(config, Text(list(found), list(weights), None))
 
 
 def uncounted(built, tmp_path):
@@ -62,84 +62,97 @@ def uncounted(built, tmp_path):
 def test_words_become_the_steps_that_read_at_most_so_many(built, other, folder):
     a, b = (one.counts['train_words'] / one.counts['train_rows'] for one in (built, other))
     for pairs, each in (([(built, 1.0)], a), ([(built, 3.0), (other, 1.0)], 0.75 * a + 0.25 * b)):
-        shares = shares_of(*pairs)
-        assert words.in_row(shares) == pytest.approx(each)
         config = tiny_config(words=50 * 8 * each + 1, checkpoint={'every_steps': 1000})
-        now = words.of_words(config, shares, folder)
+        reading = reading_of(config, *pairs)
+        assert reading.in_step == pytest.approx(8 * each)
+        now = words.of_words(config, reading, folder)
         assert now.total_steps == 50 and now.words == config.words
         assert now.checkpoint.every_steps == 5  # what follows from a measured length
         less = dataclasses.replace(config, words=50 * 8 * each - 1)
-        assert words.of_words(less, shares, folder).total_steps == 49
-        line = words.line(now, shares)
+        assert words.of_words(less, reading, folder).total_steps == 49
+        line = words.line(now, reading)
         assert f'{50 * 8 * each:,.0f} words in 50 steps' in line
-        for one in shares:
+        for one in reading.shares:
             times = 50 * 8 * one.share / one.corpus.counts['train_rows']
             assert f'{one.corpus.path} {times:.4g} times' in line
-    assert words.of_words(tiny_config(), shares, folder).total_steps == 100
+    assert words.of_words(tiny_config(), reading, folder).total_steps == 100
 
 
 def test_a_run_that_has_begun_keeps_the_length_of_its_words(built, folder):
     config = tiny_config(words=900.0)
     begun(folder, dataclasses.replace(config, total_steps=55))
     again = length.stored(config, folder)
-    assert words.of_words(again, shares_of((built, 1.0)), folder).total_steps == 55
+    assert words.of_words(again, reading_of(again, (built, 1.0)), folder).total_steps == 55
 
 
 def test_a_length_in_steps_that_reads_a_corpus_too_often_is_refused(built, other, folder):
-    shares = shares_of((built, 1.0), (other, 3.0))  # the second one is read more often
     rows = other.counts['train_rows']
     most = math.floor(2.5 * rows / 0.75 / 8)
     config = tiny_config(total_steps=most, max_exposures=2.5)
-    words.check(config, shares, folder)
+    reading = reading_of(config, (built, 1.0), (other, 3.0))  # the second one is read more often
+    words.check(config, reading, folder)
     longer = dataclasses.replace(config, total_steps=most + 1)
     with pytest.raises(ConfigError) as error:
-        words.check(longer, shares, folder)
+        words.check(longer, reading, folder)
     times = (most + 1) * 8 * 0.75 / rows
     assert f'{other.path} is read {times:.5g} times' in str(error.value)
     assert 'config.max_exposures is 2.5' in str(error.value)
     assert f'--config.total_steps={most}, or --config.max_exposures=3' in str(error.value)
     begun(folder, longer)  # another length would be another run
     with pytest.raises(ConfigError, match=r': type --config.max_exposures=3'):
-        words.check(longer, shares, folder)
+        words.check(longer, reading, folder)
 
 
 def test_operations_that_read_a_corpus_too_often_are_refused(built, folder):
-    shares = shares_of((built, 1.0))
-
     def of(petaflop):
         config = tiny_config(petaflop=petaflop, max_exposures=2.0, model={'num_layers': 1})
         return length.of_operations(config, VOCABULARY, folder)
 
     config = of(1e-3)
+    reading = reading_of(config, (built, 1.0))
     with pytest.raises(ConfigError, match=r'petaflop is 0\.001, by which') as error:
-        words.check(config, shares, folder)
+        words.check(config, reading, folder)
     less = float(str(error.value).partition('--config.petaflop=')[2].partition(',')[0])
     shorter = of(less)
-    words.check(shorter, shares, folder)
-    most = words.most_steps(config, shares)
+    words.check(shorter, reading, folder)
+    most = reading.most_steps
     assert 0.99 * most <= shorter.total_steps <= most
 
 
 def test_minutes_in_which_nothing_may_be_read_are_refused(built, folder):
-    shares = shares_of((built, 1.0))
     cap = 15 / built.counts['train_rows']  # two steps of 8 rows are more
     config = tiny_config(minutes=1.0, max_exposures=cap, total_steps=10**6)
     with pytest.raises(ConfigError, match=r'minutes is 1, by .*type --config.max_exposures=1$'):
-        words.check(config, shares, folder)
-    words.check(dataclasses.replace(config, max_exposures=1.0), shares, folder)
+        words.check(config, reading_of(config, (built, 1.0)), folder)
+    config = dataclasses.replace(config, max_exposures=1.0)
+    words.check(config, reading_of(config, (built, 1.0)), folder)
 
 
-def test_words_of_a_recipe_give_way_and_typed_ones_are_refused(built, folder, capsys):
-    shares = shares_of((built, 1.0))
+def test_a_run_of_a_recipes_words_is_made_shorter_and_typed_ones_are_refused(built, folder, capsys):
     config = tiny_config(words=1e6, max_exposures=2.0)
-    now = words.of_words(config, shares, folder)
+    reading = reading_of(config, (built, 1.0))
+    now = words.of_words(config, reading, folder)
     assert now.total_steps == 2 * built.counts['train_rows'] // 8
-    assert 'words is 1e+06, of which config.max_exposures=2 allows ' in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r'config\.words is 1e\+06, by which .* read') as error:
-        words.of_words(config, shares, folder, ('words',))
+    allowed = f'{2 * built.counts["train_words"]:,}: {now.total_steps} steps\n'
+    printed = capsys.readouterr().out
+    assert f'words is 1,000,000, of which config.max_exposures=2 allows {allowed}' in printed
+    with pytest.raises(ConfigError, match=r'config\.words is 1,000,000, by which .* read') as error:
+        words.of_words(config, reading, folder, ('words',))
     less = float(str(error.value).partition('--config.words=')[2].partition(',')[0])
-    shorter = words.of_words(dataclasses.replace(config, words=less), shares, folder, ('words',))
+    shorter = words.of_words(dataclasses.replace(config, words=less), reading, folder, ('words',))
     assert shorter.total_steps == now.total_steps
+
+
+def test_words_of_less_than_two_steps_are_refused(built, folder):
+    config = tiny_config(words=30.0)
+    reading = reading_of(config, (built, 1.0))
+    each = reading.in_step
+    with pytest.raises(ConfigError, match=r'config\.words is 30, but a step reads about') as error:
+        words.of_words(config, reading, folder)
+    least = float(str(error.value).partition('--config.words=')[2].partition(' ')[0])
+    assert 2 * each <= least < 2 * each + 1
+    enough = dataclasses.replace(config, words=least)
+    assert words.of_words(enough, reading, folder).total_steps == 2
 
 
 def test_what_can_be_refused_is_refused_before_a_device_is_looked_for(
@@ -149,8 +162,8 @@ def test_what_can_be_refused_is_refused_before_a_device_is_looked_for(
     older = uncounted(built, tmp_path)
     for path, changes, typed, error in (
         (built, {'total_steps': 9999, 'max_exposures': 2.0}, (), r'total_steps is 9,999'),
-        (built, {'words': 1e7, 'max_exposures': 2.0}, ('words',), r'words is 1e\+07'),
-        (older, {'words': 1e7}, (), r'config\.words is 1e\+07, but the words of'),
+        (built, {'words': 1e7, 'max_exposures': 2.0}, ('words',), r'words is 10,000,000'),
+        (older, {'words': 1e7}, (), r'config\.words is 10,000,000, but the words of'),
         (older, {'checkpoint': {'keep_at_words': '1e3'}}, (), r"keep_at_words is '1e3', but"),
     ):
         settings = settings_of({'data': {'path': str(path.path), 'row_length': 16}, **changes})
@@ -167,10 +180,11 @@ def test_a_corpus_without_counts_names_the_command_that_builds_it_again(tmp_path
     built = corpora.build(tmp_path, 'made', source=source, on_bad_text='skip', build_seed=3)
     assert built.bad_text
     older = uncounted(built, tmp_path)
-    shares = shares_of((built, 1.0), (older, 1.0))
-    assert words.in_row(shares) is None and words.line(tiny_config(), shares) is None
+    config = tiny_config(words=1e3)
+    reading = reading_of(config, (built, 1.0), (older, 1.0))
+    assert reading.in_step is None and words.line(config, reading) is None
     with pytest.raises(DataError, match='older corpus were not counted') as error:
-        words.of_words(tiny_config(words=1e3), shares, folder)
+        words.of_words(config, reading, folder)
     command = str(error.value).partition('type ')[2].partition(', and name')[0]
     module, *typed = shlex.split(command)[2:]
     assert module == 'electra_jax.prepare' and typed.pop(0) == '--config=configs/corpus/text.py'
@@ -184,17 +198,63 @@ def test_a_corpus_without_counts_names_the_command_that_builds_it_again(tmp_path
     assert again.counts == built.counts and again.fingerprint == built.fingerprint
 
 
-def test_checkpoints_are_marked_at_the_first_step_that_has_read_so_many_words(built, folder):
-    shares = shares_of((built, 1.0))
-    each = 8 * words.in_row(shares)
-    asked = f'{20 * each},{10 * each + 1},{5 * each + 0.5}'
-    config = tiny_config(checkpoint={'keep_at_words': asked})
-    assert list(words.marks(config, shares)) == [6, 11, 20]
-    assert words.marks(tiny_config(), shares) == {}
-    # A run of so many words ends before it reads more, and with its last step.
-    config = tiny_config(words=20.5 * each, checkpoint={'keep_at_words': f'{20.5 * each}'})
-    now = words.of_words(config, shares, folder)
-    assert now.total_steps == 20 and list(words.marks(now, shares)) == [20]
+def test_checkpoints_are_marked_at_the_first_step_that_has_read_so_many_words(built):
+    reading = reading_of(tiny_config(), (built, 1.0))
+    each = reading.in_step
+    config = tiny_config(
+        checkpoint={'keep_at_words': f'{20 * each},{10 * each + 1},{5 * each + 0.5}'}
+    )
+    assert list(words.marks(config, reading)) == [6, 11, 20]
+    assert words.marks(tiny_config(), reading) == {}
+    assert words.kept_notes(tiny_config(), reading, 0, {}) == []
+
+
+@pytest.mark.parametrize(
+    ('asked', 'cap', 'numbers', 'last'),
+    [
+        (20.5, None, [20.5], 20.5),  # it ends before it reads more than its words
+        (20.5, None, [20.9], None),  # which are not all of these
+        (30.0, 28.0, [27.5, 28.5, 29.2], 29.2),  # a cap leaves out little of them
+        (30.0, 20.0, [30.0], None),  # or much
+        (None, None, [100.5], None),  # no words are asked for
+    ],
+)
+def test_the_last_step_takes_a_number_of_words_that_the_run_just_fails_to_read(
+    built, folder, asked, cap, numbers, last
+):
+    each = reading_of(tiny_config(), (built, 1.0)).in_step
+    rows = built.counts['train_rows']
+    config = tiny_config(
+        words=asked and asked * each,
+        max_exposures=cap and cap * 8 / rows,
+        checkpoint={'keep_at_words': ','.join(f'{one * each}' for one in numbers)},
+    )
+    reading = reading_of(config, (built, 1.0))
+    now = words.of_words(config, reading, folder)
+    assert now.total_steps == math.floor(cap or asked or 100)
+    found = words.marks(now, reading)
+    last = last and last * each
+    assert found.get(now.total_steps) == pytest.approx(last)
+    notes = '\n'.join(words.kept_notes(now, reading, 0, {}))
+    assert (f'is the one of {last or 0:,.0f} words' in notes) == (last is not None)
+    assert ('the run ends before' in notes) == (last is None)
+
+
+def test_numbers_of_words_without_a_checkpoint_are_reported_at_the_start(built):
+    config = tiny_config(total_steps=50)
+    reading = reading_of(config, (built, 1.0))
+    each = reading.in_step
+    asked = [2 * each, 3 * each, 9.5 * each, 9.7 * each, 40 * each, 60 * each, 70 * each]
+    setting = {'keep_at_words': ','.join(map(str, asked))}
+    config = tiny_config(total_steps=50, checkpoint=setting)
+    first, *notes = words.kept_notes(config, reading, 5, {2: asked[0]})
+    assert first == '3 of 7 numbers of config.checkpoint.keep_at_words have a checkpoint'
+    none = 'no checkpoint is kept for good at'
+    assert notes == [
+        f'{none} {asked[1]:,.0f} words: the run goes on after them, from step 5',
+        f'{none} {asked[5]:,.0f}, {asked[6]:,.0f} words: the run ends before, with step 50',
+        f'{none} {asked[2]:,.0f} words: the next number is reached by the same step',
+    ]
 
 
 @pytest.mark.parametrize('text', ['1e6,', 'many', '0', '1e6,inf', '-3', 'nan'])

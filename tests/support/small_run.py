@@ -93,10 +93,9 @@ def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.
     batches = changes.pop('batches', None) or Batches()
     marks = changes.pop('marks', {})
     checkpoints = Checkpoints(
-        workdir / 'checkpoints', config.checkpoint, printed.append, retry_seconds=0.01
+        workdir / 'checkpoints', config.checkpoint, printed.append, marks=marks, retry_seconds=0.01
     )
     newest = checkpoints.latest()
-    checkpoints.marks = {step: words for step, words in marks.items() if step > (newest or 0)}
     health, means = Health(config.health, workdir, ABOUT, checkpoints.latest), Means()
     if newest is None:
         current = state()
