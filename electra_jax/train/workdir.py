@@ -167,7 +167,7 @@ def other_run(workdir: epath.Path, config: Config) -> Other | None:
         refused = [name for name in refused if name not in _OF_THE_LENGTH]
     if not refused:
         return None
-    # Minutes or operations that are typed only now have not become steps.
+    # Minutes, operations or words that are typed only now have not become steps.
     is_in_steps = not any(now[name] is not None for name in length.MEASURED if name in refused)
     longer = _only_longer(refused, before, now) and is_in_steps
     shared = min(_free_steps(before, config), length.free_steps(config))
