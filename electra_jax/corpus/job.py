@@ -455,12 +455,7 @@ def _joined(
 ) -> manifest.Corpus:
     """The corpus that the pieces make together."""
     data, tokenizer = context.config, context.tokenizer
-    # What a piece that was built by an older version did not count is not known of the corpus.
-    counts = {
-        name: sum(s['counts'][name] for s in sidecars)
-        for name in build.COUNTS
-        if all(name in s['counts'] for s in sidecars)
-    }
+    counts = {name: sum(s['counts'][name] for s in sidecars) for name in build.COUNTS}
     if counts['dropped_tokens']:
         raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
     if not counts['train_rows']:

@@ -25,7 +25,6 @@ def summary(
     megabytes = sum(one['text_bytes'] for one in ours) / seconds / 1e6
     documents = counted(counts['documents'], 'documents')
     held_out = counted(counts['validation_rows'], 'held-out rows')
-    words = counts.get('train_words')  # a part may be of an older version
     for line in complaints.lines():
         terminal.ERR.print(f'note: {line}')
     if counts['divided_documents']:
@@ -38,8 +37,7 @@ def summary(
         f'({corpus.build["tokenizer_seconds"]:,.1f} s of them for the tokenizer): {documents}, '
         f'{counts["text_bytes"] / 1e6:,.1f} MB of text\n'
         f'  {counted(counts["train_rows"], "training rows")} of {corpus.row_length} '
-        f'({counts["train_tokens"]:,} tokens{"" if words is None else f", {words:,} words"}, '
-        f'{fill:.1%} full), '
+        f'({counts["train_tokens"]:,} tokens, {counts["train_words"]:,} words, {fill:.1%} full), '
         f'{held_out}, vocabulary of {corpus.vocab_size:,}\n'
         f'  {megabytes:,.1f} MB/s, {tokens:,.0f} tokens/s '
         + (f'with {counted(processes, "processes")}' if processes else 'on Beam')

@@ -161,24 +161,6 @@ def test_words_are_counted_of_documents_that_are_divided(config, tmp_path):
     assert 0.02 < counts['validation_words'] / words < 0.08
 
 
-def test_words_that_an_older_version_did_not_count_are_not_known(config, monkeypatch):
-    monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
-    with pytest.raises(SystemExit):
-        make(config)
-    monkeypatch.undo()
-    read = workers.Context.read
-
-    def older(context, piece):
-        sidecar = read(context, piece)
-        if sidecar and piece.index == 1:
-            del sidecar['counts']['train_words']
-        return sidecar
-
-    monkeypatch.setattr(workers.Context, 'read', older)
-    counts = make(config).counts
-    assert 'train_words' not in counts and counts['validation_words'] > 0
-
-
 def test_held_out_documents_are_in_no_training_row(config, tmp_path):
     # Every document is there twice, in two files: both copies must fare alike.
     (tmp_path / 'again.txt').write_text((tmp_path / 'text.txt').read_text())
