@@ -70,8 +70,8 @@ def run(
         with watched(folder, opened.config.health.step_timeout) as clock:
             clock.timed_from = ready
             if opened.plan is None:
-                most = reading.most_steps
-                plan = length.continued(asked, opened.config, folder, clock, typed, most)
+                limits = length.Limits(typed, reading.most_steps)
+                plan = length.continued(asked, opened.config, folder, clock, limits)
                 opened = opened._replace(plan=plan)
             pretrain(opened, clock)
 
@@ -270,9 +270,9 @@ def make_program(
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder, reading)
     kept = 'its text kept; the length was still being measured'
-    most, held_out = reading.most_steps, texts.held_out_rows(text)
+    limits = length.Limits(typed, reading.most_steps)
     with signals.stop_signals(lambda: True, kept=kept):
-        config, made, plan = length.measured(config, vocabulary, held_out, typed, most)
+        config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text), limits)
     return Run(programs.build_program(config, vocabulary, like=made), text, folder, reading, plan)
 
 

@@ -45,11 +45,18 @@ _ENDING = 0.2  # of the steps: a decay that is longer is not kept whole
 MEASURED = 'measured'  # what `config.json` keeps of the first start
 
 
+class Limits(NamedTuple):
+    """What binds a length that is measured."""
+
+    typed: Collection[str] = ()  # names of settings on the command line, as `stored` has them
+    most: float = math.inf  # steps that `config.max_exposures` allows
+
+
 def stored(config: Config, folder: epath.Path, typed: Collection[str] = ()) -> Config:
     """The configuration with the length of the run in the workdir, where one has begun.
 
-    `typed` are the names of settings on the command line, as in all of this file: of lengths in
-    steps they stay (`config.length.with_total_steps`).
+    `typed` are the names of settings on the command line, as in all of this file: typed
+    lengths in steps stay (`config.length.with_total_steps`).
     """
     follows = [name for name in length.MEASURED if getattr(config, name) is not None]
     if not follows or (before := workdir.begun(folder)) is None:
@@ -113,14 +120,13 @@ def measured(
     config: Config,
     vocabulary: Vocabulary,
     held_out_rows: int,
-    typed: Collection[str] = (),
-    most: float = math.inf,
+    limits: Limits = Limits(),  # noqa: B008 (it never changes)
 ) -> tuple[Config, Program, 'Plan']:
     """The configuration with as many steps as fit into `config.minutes`; and what corrects it.
 
     And the program of the configuration as it was, which is compiled: step, state and totals do not
     depend on the length. Processes agree on what the first one has measured. There are at most
-    `most` steps, as everywhere in this file (`config.max_exposures`).
+    `limits.most` steps, as everywhere in this file.
     """
     assert config.minutes is not None
     what = 'compiling a step, to measure how many fit into the time'
@@ -132,25 +138,25 @@ def measured(
         seconds, stages = _step_seconds(program)
         compiling, batch_seconds = _evaluation_seconds(program) if batches else (0.0, 0.0)
     took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling, stages)
-    total, evaluations = map(distributed.agree, fitting(config, took, typed))
+    total, evaluations = map(distributed.agree, fitting(config, took, limits.typed))
     assert total and evaluations
     terminal.OUT.print(
         f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
         f'{config.minutes:g} {"minute is" if config.minutes == 1 else "minutes are"} '
         f'{counted(total, "steps")}'
-        + f', of which config.max_exposures allows {most:,}' * (total > most)
+        + f', of which config.max_exposures allows {limits.most:,}' * (total > limits.most)
         + f', with {counted(evaluations, "evaluations")} of {duration(took.evaluation)}'
         * bool(batches)
     )
-    total = int(min(total, most))
+    total = int(min(total, limits.most))
     if took.compiling > config.minutes * 60 * (1 - _LEAST_TRAINING):
         terminal.OUT.print(
             f'warning: compiling took most of the time (config.minutes is {config.minutes:g}); '
             f'training still gets {duration(config.minutes * 60 * _LEAST_TRAINING)}; type more'
         )
-    now = length.with_total_steps(config, total, evaluations, typed)
+    now = length.with_total_steps(config, total, evaluations, limits.typed)
     left = _training(config.minutes * 60, took) + took.ending
-    return now, program, Plan(config, now, took, time.monotonic(), left, typed, most)
+    return now, program, Plan(config, now, took, time.monotonic(), left, limits)
 
 
 def continued(
@@ -158,8 +164,7 @@ def continued(
     now: Config,
     folder: epath.Path,
     clock: Clock,
-    typed: Collection[str] = (),
-    most: float = math.inf,
+    limits: Limits = Limits(),  # noqa: B008 (it never changes)
 ) -> 'Plan | None':
     """What corrects the length of a run of `config.minutes` that goes on; `asked` as for `Plan`.
 
@@ -179,7 +184,7 @@ def continued(
             return None
     except (TypeError, ValueError):
         return None  # a damaged record must not stop a run
-    return Plan(asked, now, took, clock.now(), left, typed, most)
+    return Plan(asked, now, took, clock.now(), left, limits)
 
 
 def fitting(config: Config, took: Measured, typed: Collection[str] = ()) -> tuple[int, int]:
@@ -225,16 +230,15 @@ class Plan:
         took: Measured,
         began: float,
         left: float,
-        typed: Collection[str] = (),
-        most: float = math.inf,
+        limits: Limits = Limits(),  # noqa: B008 (it never changes)
     ):
         """`asked` is the configuration before, `now` that after a length was measured.
 
         The run has `left` seconds from `began` on, by its clock.
         """
         assert asked.minutes is not None
-        self._asked, self.config, self.took, self._typed = asked, now, took, typed
-        self._minutes, self._deadline, self._most = asked.minutes, began + left, most
+        self._asked, self.config, self.took, self._limits = asked, now, took, limits
+        self._minutes, self._deadline = asked.minutes, began + left
         self._interval = asked.minutes * 60 / _CORRECTIONS
         self._next = began + self._interval
 
@@ -261,7 +265,7 @@ class Plan:
             most = remaining + _LATE * self._minutes * 60 - often * evaluation
             total = step + max(1, round(training / seconds))
             total = max(total, self._with_decay(step, most / seconds))
-        return self._changed(step, int(min(total, self._most)), often, seconds)
+        return self._changed(step, int(min(total, self._limits.most)), often, seconds)
 
     def _pauses(self, clock: Clock, slower: float) -> tuple[float, float]:
         """Seconds of an evaluation, and of what the first one compiles to show an example.
@@ -277,7 +281,7 @@ class Plan:
         """How many evaluations follow in `left` seconds, at so many `seconds` a step."""
         every = self.config.eval.every_steps
         often = math.ceil((self.config.total_steps - step) / every)
-        if evaluation and length.EVALUATED in self._typed:
+        if evaluation and length.EVALUATED in self._limits.typed:
             often = round(_steps_in(left, seconds, evaluation, every) / every)
         elif evaluation:
             often = min(often, int(_MOST_EVALUATING * left / evaluation))
@@ -317,9 +321,9 @@ class Plan:
             return None
         # The one that is left is that of the end, however often the plan changes until then.
         every = total if often == 1 else math.ceil((total - step) / often)
-        if length.EVALUATED in self._typed:
+        if length.EVALUATED in self._limits.typed:
             every = before.eval.every_steps
-        now = length.with_total_steps(self._asked, total, typed=self._typed)
+        now = length.with_total_steps(self._asked, total, typed=self._limits.typed)
         first = first_stage(before)
         if first and step < first:  # a stage that is over stays as it was
             first = min(max(first_stage(now), step + 1), total - 1)

@@ -61,7 +61,9 @@ def machine(monkeypatch):
 
 
 def measured(config, held_out_rows=0, most=math.inf):
-    config, program, _ = length.measured(config, VOCABULARY, held_out_rows, most=most)
+    config, program, _ = length.measured(
+        config, VOCABULARY, held_out_rows, length.Limits(most=most)
+    )
     assert program.config.total_steps != config.total_steps  # it is of any length
     return config
 
@@ -125,9 +127,10 @@ class Run:
     def __init__(self, config, took, measured=10.0, typed=(), folder=None, most=math.inf):
         self.now = FakeClock(measured)
         total, often = length.fitting(config, took, typed)
-        first, self.most = with_total_steps(config, min(total, most), often, typed), most
+        first = with_total_steps(config, min(total, most), often, typed)
+        self.limits = length.Limits(typed, most)
         left = config.minutes * 60 - took.compiling
-        self.plan = length.Plan(config, first, took, self.now.now, left, typed, most)
+        self.plan = length.Plan(config, first, took, self.now.now, left, self.limits)
         self.asked, self.folder, self.step, self.evaluated = config, folder, 0, []
         self.clock = Clock(folder, now=self.now, age=7.0)  # its text was there after seven seconds
         self.clock.timed_from = self.now.now - took.compiling
@@ -142,7 +145,7 @@ class Run:
         self.clock = Clock(self.folder, now=self.now, age=9.0)
         self.clock.timed_from = self.now.now - 2.0
         now = self.plan.config
-        self.plan = length.continued(self.asked, now, self.folder, self.clock, (), self.most)
+        self.plan = length.continued(self.asked, now, self.folder, self.clock, self.limits)
 
     def seconds(self, step_seconds, evaluation, until=math.inf):
         """Trains to the end, or until a step; the time by the clock then."""
