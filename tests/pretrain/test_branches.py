@@ -56,8 +56,11 @@ def test_a_branch_ends_with_the_bits_of_a_run_of_its_length(recipe, tmp_path, ca
     whole, trunk, branch = (tmp_path / name for name in ('whole', 'trunk', 'branch'))
     train(recipe, whole, capsys)
     train(recipe, trunk, capsys, total_steps=20, stop_at=8)
-    out = train(recipe, branch, capsys, branch_from=f'{trunk}/checkpoints/8')
+    kept = {'checkpoint__keep_at_words': '1'}  # the first step reads more
+    out = train(recipe, branch, capsys, branch_from=f'{trunk}/checkpoints/8', **kept)
     assert f'a branch of {trunk} from step 8' in out
+    assert 'at 1 words: the run goes on after them, from step 8' in out
+    assert parameters.KEPT not in parameters.read_about(epath.Path(branch / 'checkpoints' / '12'))
     items = ('params', 'rest', parameters.AVERAGE)
     params, rest, average = (saved(branch, 12, item) for item in items)
     for ours, item in zip((params, rest, average), items, strict=True):
