@@ -368,12 +368,10 @@ def lost_discriminator(config: Config, about: Mapping[str, Any], account: Accoun
     """A warning where the trained discriminator of `config.init_from` would not be used."""
     if not resolve.has_two_stages(config) or not _uses(account, 'discriminator'):
         return None
-    theirs, objective = about['config'], about['config']['objective']
-    if objective.get('name') == config.objective.name:
-        total = theirs.get('total_steps', 0)
-        first = objective.get('generator_steps') or total // 2
-        if (about.get('steps') or total) <= first:
-            return None  # it is not trained yet
+    theirs = about['config']
+    first = resolve.stored_first_stage(theirs)
+    if first and (about.get('steps') or theirs['total_steps']) <= first:
+        return None  # it is not trained yet
     return (
         'warning: config.objective.name is two_stage, whose second stage starts the discriminator '
         f'from the generator, so that of {config.init_from} is not used: to train both networks '

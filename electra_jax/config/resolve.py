@@ -161,10 +161,18 @@ def _others(
 
 def first_stage(config: Config) -> int:
     """Steps of two-stage training's first stage; 0 for every other objective."""
-    if not has_two_stages(config):
+    objective = config.objective
+    named = {'name': objective.name, 'generator_steps': objective.generator_steps}
+    return stored_first_stage({'total_steps': config.total_steps, 'objective': named})
+
+
+def stored_first_stage(stored: Mapping[str, Any]) -> int:
+    """`first_stage` of the configuration that a run has recorded."""
+    objective = stored.get('objective') or {}
+    if objective.get('name') != 'two_stage':
         return 0
-    steps = config.objective.generator_steps
-    return config.total_steps // 2 if steps is None else steps
+    steps = objective.get('generator_steps')
+    return int(stored['total_steps'] // 2 if steps is None else steps)
 
 
 def highest_mask_rate(objective: ObjectiveConfig) -> float:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from electra_jax.config import fields
 from electra_jax.config.fields import Settings
-from electra_jax.config.resolve import TASK_BATCH_SIZE
+from electra_jax.config.resolve import TASK_BATCH_SIZE, stored_first_stage
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError
@@ -125,11 +125,11 @@ def origin(about: Mapping[str, Any], model: Settings | ModelConfig, where: str |
         return Origin(*shape, None)
     config = about['config']
     try:
-        objective, steps = config['objective'], int(about.get('steps') or config['total_steps'])
-        first = objective.get('generator_steps') or config['total_steps'] // 2
+        steps = int(about.get('steps') or config['total_steps'])
+        is_first = steps <= stored_first_stage(config)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f'{where} does not describe its training ({error!r})') from error
-    return Origin(*shape, tokens, objective.get('name') == 'two_stage' and steps <= first)
+    return Origin(*shape, tokens, is_first)
 
 
 def choose(settings: Settings, found: Origin) -> tuple[Settings, Choice]:

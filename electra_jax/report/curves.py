@@ -134,13 +134,8 @@ def _points(run: Run, name: str) -> dict[str, Any]:
 
 def _start_of(runs: Sequence[Run]) -> int | None:
     """The step after which the discriminator is trained, of runs in two stages."""
-    steps = {
-        run.setting('objective.generator_steps')
-        if run.setting('objective.name') == 'two_stage'
-        else None
-        for run in runs
-    }
-    return steps.pop() if len(steps) == 1 else None
+    steps = {run.first_stage for run in runs}
+    return (steps.pop() or None) if len(steps) == 1 else None
 
 
 def _level(panel: Panel, runs: Sequence[Run]) -> dict[str, Any] | None:

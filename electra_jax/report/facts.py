@@ -31,7 +31,7 @@ def tiles(run: Run) -> list[tuple[str, Cell]]:
         note = f'nats; word frequencies alone {number(level)}' if level else 'nats a masked token'
         found.append(('Held-out generator loss', Cell(number(loss), note)))
     if (auc := run.last('eval/disc_auc')) is not None:
-        first = run.setting('objective.generator_steps') or 0
+        first = run.first_stage
         note = f'not trained until step {first:,}' if run.last_step <= first else '0.5 is guessing'
         found.append(('Held-out discriminator AUC', Cell(number(auc), note)))
     if (seconds := run.last('speed/elapsed')) is not None:

@@ -142,7 +142,7 @@ def _work(run: Run, step: int) -> Record:
     each = run.setting('batch_size') * run.setting('data.row_length')
     stages, first = _stages(run), step
     if len(stages) > 1:
-        first = run.setting('objective.generator_steps') or run.setting('total_steps') // 2
+        first = run.first_stage
     steps = (min(step, first), max(step - first, 0))
     found: Record = {'tokens': step * each}
     for key, name in (('petaflop', 'mfu'), ('petaflop_paper', 'paper')):

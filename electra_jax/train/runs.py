@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from etils import epath
 
 from electra_jax.config.recipe import parse_setting
+from electra_jax.config.resolve import stored_first_stage
 from electra_jax.core import files
 from electra_jax.core.errors import DataError, UserError
 from electra_jax.train import clock, example_lines, metric_lines
@@ -41,6 +42,13 @@ class Run:
     def setting(self, name: str) -> Any:
         """The value of a dotted name; None: off, or not known."""
         return within(self.about.get('config'), name)
+
+    @property
+    def first_stage(self) -> int:
+        """Steps of the first of two stages; 0: there is one, or it is not known."""
+        with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+            return stored_first_stage(self.about['config'])
+        return 0
 
     @property
     def corpora(self) -> list[dict[str, Any]]:
