@@ -22,13 +22,10 @@ from collections.abc import Mapping
 VARIABLE = 'GLIBC_TUNABLES'
 _LARGE_PAGES = 'glibc.malloc.hugetlb'
 _NEVER = str(1 << 40)  # bytes: no block is so large
-# One arena, because those of other threads are returned to the kernel whatever else is set.
-_KEEPS = {
-    'glibc.malloc.arena_max': '1',
-    'glibc.malloc.mmap_threshold': _NEVER,
-    'glibc.malloc.trim_threshold': _NEVER,
-}
-_FEW_CORES = 8  # more threads that compile might wait for each other at one arena (not measured)
+# The number of arenas stays: threads that multiply matrices take aligned memory for each block, and
+# in one arena for all of them the search for it took two fifths of a small model's tokens a second.
+_KEEPS = {'glibc.malloc.mmap_threshold': _NEVER, 'glibc.malloc.trim_threshold': _NEVER}
+_FEW_CORES = 8  # what more threads keep was not measured
 _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 

@@ -28,15 +28,15 @@ def test_settings_are_added_once_to_what_is_set():
     made = malloc.with_settings({'A': 'b'}, MADVISE)
     assert made['A'] == 'b'
     found = settings_of(made)
-    assert found.keys() == {'arena_max', 'mmap_threshold', 'trim_threshold', 'hugetlb'}
+    assert found.keys() == {'mmap_threshold', 'trim_threshold', 'hugetlb'}
     assert malloc.with_settings(made, MADVISE) == made
-    typed = {'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2:glibc.malloc.hugetlb=0'}
+    typed = {'GLIBC_TUNABLES': 'glibc.malloc.trim_threshold=2:glibc.malloc.hugetlb=0'}
     assert settings_of(malloc.with_settings(typed, MADVISE)) == {
-        **found, 'arena_max': '2', 'hugetlb': '0',
+        **found, 'trim_threshold': '2', 'hugetlb': '0',
     }  # fmt: skip
 
 
-def test_many_cores_keep_their_arenas(monkeypatch):
+def test_many_cores_keep_no_memory(monkeypatch):
     monkeypatch.setattr(malloc.os, 'cpu_count', lambda: 96)
     assert settings_of(malloc.with_settings({}, MADVISE)) == {'hugetlb': '1'}
     assert malloc.with_settings({'A': 'b'}, '[always]') == {'A': 'b'}
@@ -53,7 +53,7 @@ def test_other_systems_have_no_such_settings(monkeypatch):
 
 
 _STEPS = """
-import ctypes, resource, threading
+import ctypes, resource
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 SIZE = 20_000_000
@@ -65,14 +65,11 @@ def step():
     for block in blocks:
         libc.free(block)
 
-def steps(count):
-    thread = threading.Thread(target=lambda: [step() for _ in range(count)])
-    thread.start()
-    thread.join()
-
-steps(2)
+for _ in range(2):
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-steps(10)
+for _ in range(10):
+    step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
