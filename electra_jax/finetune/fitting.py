@@ -111,7 +111,7 @@ class Choice(NamedTuple):
         if is_fresh and self.origin.tokens != 0:
             why = f'as for the checkpoint, to compare with it, if it were used: {why}'
         if self.by_reference:
-            why = 'as the task and google-research/electra have it'
+            why = 'as config.task.defaults=reference has it'
         return f'chosen, because not typed: {listed} ({why})'
 
 

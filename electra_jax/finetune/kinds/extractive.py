@@ -184,6 +184,10 @@ def _compared(pairs: tuple[tuple[str, str], ...], count: int) -> tuple[str, ...]
     return tuple(lines)
 
 
+def _many(count: int) -> str:
+    return 'sentence' if count == 1 else f'{count:,} sentences'
+
+
 def trivial(
     task: Task, known: Sequence[WrittenExample], examples: Sequence[WrittenExample]
 ) -> dict[str, list[Extract]]:
@@ -191,7 +195,7 @@ def trivial(
     count, found = task.sentences or 1, {}
     for name, part in (('first', slice(count)), ('last', slice(-count, None))):
         chosen = [tuple(range(len(sentences.split(e.source)))[part]) for e in examples]
-        found[f'the {name} {count} of the sentences of each text'] = [
+        found[f'the {name} {_many(count)} of each text'] = [
             Extract(_text(example.source, numbers), numbers, ())
             for example, numbers in zip(examples, chosen, strict=True)
         ]
