@@ -161,9 +161,9 @@ def _others(
 
 def first_stage(config: Config) -> int:
     """Steps of two-stage training's first stage; 0 for every other objective."""
-    objective = config.objective
-    named = {'name': objective.name, 'generator_steps': objective.generator_steps}
-    return stored_first_stage({'total_steps': config.total_steps, 'objective': named})
+    if not has_two_stages(config):
+        return 0
+    return _first_stage(config.total_steps, config.objective.generator_steps)
 
 
 def stored_first_stage(stored: Mapping[str, Any]) -> int:
@@ -171,8 +171,11 @@ def stored_first_stage(stored: Mapping[str, Any]) -> int:
     objective = stored.get('objective') or {}
     if objective.get('name') != 'two_stage':
         return 0
-    steps = objective.get('generator_steps')
-    return int(stored['total_steps'] // 2 if steps is None else steps)
+    return int(_first_stage(stored['total_steps'], objective.get('generator_steps')))
+
+
+def _first_stage(total: int, asked: int | None) -> int:
+    return total // 2 if asked is None else asked  # either is an argument of a step in a program
 
 
 def highest_mask_rate(objective: ObjectiveConfig) -> float:

@@ -310,6 +310,7 @@ def following(config: Config, folder: epath.Path) -> str:
         'next: python -m electra_jax.main --config=configs/finetune/own_text.py '
         f'--config.init_from={model} --config.data.path=FOLDER --workdir={tuned}\n'
         '  (fine-tunes it on your own rows, with columns text and label: train.csv and dev.csv in '
-        'FOLDER, or train.csv alone with --config.task.dev_share=0.1)\n'
+        'FOLDER, or train.csv alone with --config.task.dev_share=0.1; docs/finetuning.md has tags, '
+        'questions, summaries, translations and other tasks)\n'
         f'or: python -m electra_jax.predict --checkpoint={model}{task} --input=FILE'
     )
