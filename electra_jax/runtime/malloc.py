@@ -65,6 +65,20 @@ def restart_with_settings() -> None:
         os.execve(sys.executable, [sys.executable, *words[1:]], environment)
 
 
+def compute_in_this_thread() -> None:
+    """Lets the thread that calls a program run it, too, on a CPU whose freed memory is kept.
+
+    XLA takes the arrays of a whole step in one piece, and glibc keeps a piece so large for the main
+    thread alone. Call it before JAX looks for devices. Programs for several devices are not
+    concerned.
+    """
+    if (os.cpu_count() or 1) > _FEW_CORES:
+        return
+    import jax  # not at the top: this module is imported before a process starts itself again
+
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
+
+
 def give_back() -> None:
     """Returns unused memory to the kernel; does nothing without glibc."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
