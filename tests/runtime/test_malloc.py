@@ -94,10 +94,12 @@ if sys.argv[1] == 'here':
 def step(x):  # sorts 40 MB in memory of its own
     return x + jnp.sort(x[:, None] * jnp.arange(10_000.0), axis=1).sum(1) * 1e-9
 
-x = step(step(jnp.ones(1000)))
+x = jnp.ones(1000)
+for _ in range(4):
+    x = step(x)
 x.block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(20):
     x = step(x)
 x.block_until_ready()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -115,7 +117,8 @@ def test_the_memory_of_a_program_is_kept_where_the_main_thread_runs_it():
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert faults('here') < 1000 < 10_000 < faults('elsewhere')
+    # A step takes 10,000 pages; in this thread it gets those that the one before has freed.
+    assert 4 * faults('here') < faults('elsewhere')
 
 
 def test_a_command_starts_again_once_and_another_program_never(monkeypatch):
