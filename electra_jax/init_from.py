@@ -158,12 +158,17 @@ def parse_name(where: str) -> tuple[str, str]:
     >>> parse_name('huggingface:theirs'), parse_name('ours:runs/mine'), parse_name('runs/mine')
     (('huggingface', 'theirs'), ('ours', 'runs/mine'), ('ours', 'runs/mine'))
 
+    A folder may be called like a kind:
+
+    >>> parse_name('google')
+    ('ours', 'google')
+
     A name of `MODELS` is the model that comes with the program, unless there is such a folder here.
     """
     if where in MODELS and not os.path.exists(where):
         return PASSED_ON, str(_models() / where)
-    kind, _, path = where.partition(':')
-    return (kind, path) if kind in (OURS, *READERS) else (OURS, where)
+    kind, colon, path = where.partition(':')
+    return (kind, path) if colon and kind in (OURS, *READERS) else (OURS, where)
 
 
 def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
