@@ -1,5 +1,6 @@
 """Which way a run of pre-training goes."""
 
+import math
 import os
 import signal
 import time
@@ -11,10 +12,12 @@ from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
 from electra_jax.core.errors import CheckpointError
-from electra_jax.pretrain import begin, job
+from electra_jax.pretrain import begin, job, words
 from electra_jax.pretrain.text import Text
 from electra_jax.train import checkpoint, parameters
 from tests.support.configs import VOCABULARY, tiny_config
+
+NO_LIMIT = words.Reading((), 1, None, math.inf)
 
 
 def test_a_process_that_sees_no_end_goes_the_way_of_the_first_one(tmp_path, monkeypatch):
@@ -50,7 +53,9 @@ def test_a_signal_while_the_length_is_measured_ends_in_good_order(
     monkeypatch.setattr(job.texts, 'vocabulary', lambda *_: None)
     monkeypatch.setattr(job.texts, 'held_out_rows', lambda _: 0)
     with pytest.raises(EndedError, match=r'^130$'):
-        job.make_program(tiny_config(minutes=1.0), Text([], [], None), epath.Path(tmp_path), True)
+        job.make_program(
+            tiny_config(minutes=1.0), Text([], [], None), epath.Path(tmp_path), NO_LIMIT, True
+        )
     output = capsys.readouterr().out
     assert 'stopped by SIGINT, with its text kept' in output and 'to continue: python' in output
 
@@ -65,9 +70,10 @@ def test_a_signal_while_a_checkpoint_is_read_ends_in_good_order(monkeypatch, cap
         program=types.SimpleNamespace(objective=objective),
         text=types.SimpleNamespace(tokenizer=types.SimpleNamespace(vocab_size=8)),
         folder='run',
+        reading=NO_LIMIT,
     )
     for name in ('open_checkpoints', 'training_flops', 'Health', 'Means'):
-        monkeypatch.setattr(job, name, lambda *_: types.SimpleNamespace(latest=lambda: 5))
+        monkeypatch.setattr(job, name, lambda *_, **__: types.SimpleNamespace(latest=lambda: 5))
     for name in ('training_batches', 'held_out_batches'):
         monkeypatch.setattr(job.texts, name, lambda *_: [])
     monkeypatch.setattr(job, 'load_state', lambda *_: signalled(signal.SIGTERM))
