@@ -375,7 +375,7 @@ def lost_discriminator(config: Config, about: Mapping[str, Any], account: Accoun
         return None
     theirs = about['config']
     first = resolve.stored_first_stage(theirs)
-    if first and (about.get('steps') or theirs['total_steps']) <= first:
+    if first and (about.get('steps') or theirs.get('total_steps', 0)) <= first:
         return None  # it is not trained yet
     return (
         'warning: config.objective.name is two_stage, whose second stage starts the discriminator '

@@ -41,7 +41,7 @@ def main(settings: Settings) -> None:
     # JAX and the jobs take seconds to import: mistakes in settings are reported before.
     from electra_jax.objectives import table
     from electra_jax.report import job as reports
-    from electra_jax.runtime import compiled, distributed, malloc, terminal, watchdog
+    from electra_jax.runtime import compiled, distributed, terminal, watchdog
     from electra_jax.train import trackers
 
     folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
@@ -51,7 +51,6 @@ def main(settings: Settings) -> None:
     trackers.check(settings.log.trackers)
     with watchdog.together():
         compiled.keep(settings.compilation_cache)
-        malloc.compute_in_this_thread()
         is_task = settings.job == 'evaluate' and settings.task.name is not None
         if settings.job == 'finetune' or is_task:
             from electra_jax.finetune import job as finetuning

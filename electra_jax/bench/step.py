@@ -20,7 +20,7 @@ from electra_jax.objectives.definition import Vocabulary, without_text
 from electra_jax.parallel import chips, mesh
 from electra_jax.pretrain import program as runs
 from electra_jax.pretrain import text as texts
-from electra_jax.runtime import distributed, malloc
+from electra_jax.runtime import distributed
 from electra_jax.tokenizers.api import SpecialIds
 
 # The vocabulary that ELECTRA was published with, for rows of random tokens.
@@ -120,7 +120,6 @@ def peak_device_bytes() -> int | None:
 
 def begin(settings: dict[str, Any]) -> worker.Served:
     """Compiles the step of a 'config', whose settings are as typed; does 'warmup' steps."""
-    malloc.compute_in_this_thread()
     distributed.initialize()
     asked = fields.build(fields.typed(Config), settings['config'])
     batches = Batches(resolve(asked, jax.devices()[0].platform))

@@ -163,7 +163,8 @@ def first_stage(config: Config) -> int:
     """Steps of two-stage training's first stage; 0 for every other objective."""
     if not has_two_stages(config):
         return 0
-    return _first_stage(config.total_steps, config.objective.generator_steps)
+    asked = config.objective.generator_steps
+    return config.total_steps // 2 if asked is None else asked
 
 
 def stored_first_stage(stored: Mapping[str, Any]) -> int:
@@ -171,11 +172,8 @@ def stored_first_stage(stored: Mapping[str, Any]) -> int:
     objective = stored.get('objective') or {}
     if objective.get('name') != 'two_stage':
         return 0
-    return int(_first_stage(stored['total_steps'], objective.get('generator_steps')))
-
-
-def _first_stage(total: int, asked: int | None) -> int:
-    return total // 2 if asked is None else asked  # either is an argument of a step in a program
+    asked = objective.get('generator_steps')
+    return int(stored['total_steps'] // 2 if asked is None else asked)
 
 
 def highest_mask_rate(objective: ObjectiveConfig) -> float:

@@ -2,8 +2,8 @@
 
 The arrays of each step are allocated and freed again. Without settings glibc returns most of that
 memory to the kernel at once, which clears each page before it is used again, in pages of 4 KiB.
-Pages of 2 MiB give up to 30 % more tokens a second, and memory that is kept takes a seventh off
-the processor time of a run (docs/devices.md). Both are asked for by an environment variable that
+Pages of 2 MiB give up to 30 % more tokens a second, and memory that is kept saves more
+(docs/devices.md). Both are asked for by an environment variable that
 is set before a process starts, so `electra_jax.main` starts itself once more under the same process
 number.
 
@@ -63,20 +63,6 @@ def restart_with_settings() -> None:
     environment = with_settings(os.environ)
     if is_command and sys.executable and environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *words[1:]], environment)
-
-
-def compute_in_this_thread() -> None:
-    """Lets the thread that calls a program run it, too, on a CPU whose freed memory is kept.
-
-    XLA takes the arrays of a whole step in one piece, and glibc keeps a piece so large for the main
-    thread alone. Call it before JAX looks for devices. Programs for several devices are not
-    concerned.
-    """
-    if (os.cpu_count() or 1) > _FEW_CORES:
-        return
-    import jax  # not at the top: this module is imported before a process starts itself again
-
-    jax.config.update('jax_cpu_enable_async_dispatch', False)
 
 
 def give_back() -> None:

@@ -83,44 +83,6 @@ def test_what_a_step_frees_serves_the_next_one_without_a_page_fault():
     assert int(done.stdout) < 100  # 20,000 for each step without
 
 
-_PROGRAM = """
-import resource, sys
-import jax, jax.numpy as jnp
-from electra_jax.runtime import malloc
-if sys.argv[1] == 'here':
-    malloc.compute_in_this_thread()
-
-@jax.jit
-def step(x):  # sorts 40 MB in memory of its own
-    return x + jnp.sort(x[:, None] * jnp.arange(10_000.0), axis=1).sum(1) * 1e-9
-
-x = jnp.ones(1000)
-for _ in range(4):
-    x = step(x)
-x.block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    x = step(x)
-x.block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library than glibc')
-@pytest.mark.skipif((os.cpu_count() or 1) > 8, reason='memory is kept on few cores')
-def test_the_memory_of_a_program_is_kept_where_the_main_thread_runs_it():
-    environment = {k: v for k, v in os.environ.items() if k not in ('GLIBC_TUNABLES', 'XLA_FLAGS')}
-    environment = malloc.with_settings(environment, '[never]')
-
-    def faults(where: str) -> int:
-        command = [sys.executable, '-c', _PROGRAM, where]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return int(done.stdout)
-
-    # A step takes 10,000 pages; in this thread it gets those that the one before has freed.
-    assert 4 * faults('here') < faults('elsewhere')
-
-
 def test_a_command_starts_again_once_and_another_program_never(monkeypatch):
     started = []
     monkeypatch.setattr(malloc, '_read', lambda path: MADVISE)
