@@ -41,7 +41,7 @@ def main(settings: Settings) -> None:
     # JAX and the jobs take seconds to import: mistakes in settings are reported before.
     from electra_jax.objectives import table
     from electra_jax.report import job as reports
-    from electra_jax.runtime import compiled, distributed, terminal, watchdog
+    from electra_jax.runtime import compiled, distributed, malloc, terminal, watchdog
     from electra_jax.train import trackers
 
     folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
@@ -49,6 +49,7 @@ def main(settings: Settings) -> None:
     settings = table.complete(settings, typed)
     reports.check(settings)
     trackers.check(settings.log.trackers)
+    malloc.compute_in_main_thread()  # before the devices are looked for
     with watchdog.together():
         compiled.keep(settings.compilation_cache)
         is_task = settings.job == 'evaluate' and settings.task.name is not None

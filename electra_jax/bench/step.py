@@ -20,7 +20,7 @@ from electra_jax.objectives.definition import Vocabulary, without_text
 from electra_jax.parallel import chips, mesh
 from electra_jax.pretrain import program as runs
 from electra_jax.pretrain import text as texts
-from electra_jax.runtime import distributed
+from electra_jax.runtime import distributed, malloc
 from electra_jax.tokenizers.api import SpecialIds
 
 # The vocabulary that ELECTRA was published with, for rows of random tokens.
@@ -48,11 +48,12 @@ def end_of(metrics: Any) -> float:
 
 
 class Stepper:
-    """A train step under the clock, with one step in flight, as in training."""
+    """A train step under the clock; as in training, with one step in flight on an accelerator."""
 
     def __init__(self, program: runs.Program, batches: Iterator[Mapping[str, jax.Array]]):
         """Compiles the step for batches of an endless stream."""
         self._batches, self._state = batches, program.fresh_state()
+        self._is_computed = malloc.computes_in_main_thread()  # a step, when its call returns
         began = time.perf_counter()
         self._step = program.step.lower(self._state, next(batches)).compile()  # type: ignore[attr-defined]
         self.compile_seconds = time.perf_counter() - began
@@ -68,6 +69,9 @@ class Stepper:
             batch = next(self._batches)
             waits.append(time.perf_counter() - asked)
             self._state, metrics = self._step(self._state, batch)
+            if self._is_computed:
+                ended = end_of(metrics)
+                return lambda: ended
             return functools.partial(end_of, metrics)
 
         seconds = worker.time_steps(steps, start)
@@ -120,6 +124,7 @@ def peak_device_bytes() -> int | None:
 
 def begin(settings: dict[str, Any]) -> worker.Served:
     """Compiles the step of a 'config', whose settings are as typed; does 'warmup' steps."""
+    malloc.compute_in_main_thread()
     distributed.initialize()
     asked = fields.build(fields.typed(Config), settings['config'])
     batches = Batches(resolve(asked, jax.devices()[0].platform))

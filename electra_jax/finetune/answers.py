@@ -78,7 +78,7 @@ class Answerer(NamedTuple):
         for batch in todo:
             host_batch = split.host_batch(batch, batch_size)
             arrays = self.answers(params, put(self.mesh, host_batch))
-            collect()  # the batch before, while the device computes this one
+            collect()  # the batch before, while an accelerator computes this one
             pending = batch, arrays
         collect()
         return outputs

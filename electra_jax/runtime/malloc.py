@@ -3,9 +3,8 @@
 The arrays of each step are allocated and freed again. Without settings glibc returns most of that
 memory to the kernel at once, which clears each page before it is used again, in pages of 4 KiB.
 Pages of 2 MiB give up to 30 % more tokens a second, and memory that is kept saves more
-(docs/devices.md). Both are asked for by an environment variable that
-is set before a process starts, so `electra_jax.main` starts itself once more under the same process
-number.
+(docs/devices.md). Both are asked for by an environment variable that is set before a process
+starts, so `electra_jax.main` starts itself once more under the same process number.
 
 Giving back: what a long run keeps grows where freed blocks lie between used ones. glibc returns it
 to the kernel when asked.
@@ -26,6 +25,7 @@ _NEVER = str(1 << 40)  # bytes: no block is so large
 # in one arena for all of them the search for it took two fifths of a small model's tokens a second.
 _KEEPS = {'glibc.malloc.mmap_threshold': _NEVER, 'glibc.malloc.trim_threshold': _NEVER}
 _FEW_CORES = 8  # what more threads keep was not measured
+_ASYNCHRONOUS = 'jax_cpu_enable_async_dispatch'
 _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
@@ -63,6 +63,34 @@ def restart_with_settings() -> None:
     environment = with_settings(os.environ)
     if is_command and sys.executable and environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *words[1:]], environment)
+
+
+def compute_in_main_thread() -> None:
+    """Makes the main thread of a CPU of few cores compute, so that its memory is kept.
+
+    XLA takes the arrays of a whole step in one piece, and glibc keeps a piece so large for the main
+    thread alone: in another one the kernel clears it for each step. JAX reads the setting when it
+    looks for devices, so call this before. Programs of several devices stay in other threads, and
+    so do all of them with ``JAX_CPU_ENABLE_ASYNC_DISPATCH=true``.
+    """
+    few = sys.platform == 'linux' and (os.cpu_count() or 1) <= _FEW_CORES
+    asked = os.environ.get(_ASYNCHRONOUS.upper(), 'false').lower()
+    if few and asked in ('', '0', 'n', 'no', 'f', 'false', 'off'):
+        import jax  # not at the top: this module is imported before a process starts itself again
+
+        with contextlib.suppress(AttributeError):  # a JAX that has no such setting
+            jax.config.update(_ASYNCHRONOUS, False)
+
+
+def computes_in_main_thread() -> bool:
+    """Whether the call of a program returns when it is computed, on the devices of this process."""
+    import jax
+
+    if jax.default_backend() != 'cpu' or jax.local_device_count() > 1:
+        return False
+    with contextlib.suppress(AttributeError):
+        return not jax.config.read(_ASYNCHRONOUS)
+    return False
 
 
 def give_back() -> None:

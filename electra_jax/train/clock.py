@@ -127,6 +127,11 @@ class Clock:
             self.slowest_step = max(self.slowest_step, now - self._step_began)
         self.step, self._step_began = step, now
 
+    def computed_step(self) -> None:
+        """The call that handed over the step has waited for its end, too."""
+        if self._step_began is not None and self.phase == TRAINING:
+            self._waited[DEVICE] += self.now() - self._step_began
+
     def end_step(self) -> None:
         """A step's results have arrived. The step that includes compilation has no speed."""
         self._ended += 1

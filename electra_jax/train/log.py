@@ -8,7 +8,7 @@ from etils import epath
 
 from electra_jax.config.settings import LogConfig
 from electra_jax.data.pipeline import HostBatch
-from electra_jax.runtime import distributed
+from electra_jax.runtime import distributed, malloc
 from electra_jax.runtime.terminal import Progress, duration
 from electra_jax.train.clock import COMPILING, DEVICE, EVALUATING, TRAINING, Clock, StepWork
 from electra_jax.train.health import Health
@@ -37,8 +37,8 @@ ESTIMATE_SECONDS, ESTIMATE_STEPS = 8.0, 10
 class Log:
     """metrics.jsonl, event files and the terminal of a run.
 
-    A step's metrics are fetched only after the next step was handed to the devices, so that the
-    devices never wait for the host.
+    A step's metrics are fetched only after the next step was handed to the devices, so that an
+    accelerator never waits for the host. Where the call of a step computes it, they are there.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class Log:
         self._files = Metrics(workdir, start, log_config.trackers, self.print)
         self.path, self.flush = self._files.path, self._files.flush
         self._start, self._has_estimated, self._has_compiled = start, False, False
-        # The newest step: its number, its metrics, which are still computed, and its rows.
+        self._is_computed = malloc.computes_in_main_thread()  # a step, when its call returns
+        # The newest step: its number, its metrics, which may still be computed, and its rows.
         self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
 
     def follow(
@@ -111,9 +112,19 @@ class Log:
             yield
 
     def hold(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
-        """Keeps a step's metrics, which are still computed, until `finish_step`."""
+        """Keeps a step's metrics, which may still be being computed, until `finish_step`.
+
+        Where the call of the step has computed them (`malloc.computes_in_main_thread`), the step is
+        finished at once.
+
+        Raises:
+            NonFiniteError: as `finish_step` does.
+        """
         self._pending = number, metrics, batch
         self._progress.advance()
+        if self._is_computed:
+            self._clock.computed_step()
+            self.finish_step()
 
     def finish_step(self) -> None:
         """Waits for the newest step's metrics, if any; judges, writes and prints them.

@@ -89,10 +89,11 @@ def train(config: Config, tools: Tools, state: TrainState, workdir: epath.Path) 
                     _save(tools, log, number - 1, state, last=True)
                 raise
 
-            # ---- One step. While the devices compute it, the metrics of the step before are
-            # ---- fetched: so the devices never wait for the host.
-            clock.begin_step(number)
+            # ---- One step. While an accelerator computes it, the metrics of the step before are
+            # ---- fetched: so it never waits for the host. A CPU of few cores has computed it when
+            # ---- the call returns.
             profiler.before(number - 1)
+            clock.begin_step(number)
             with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
                 state, metrics = tools.step(state, batch)
                 log.finish_step()

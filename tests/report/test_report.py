@@ -28,7 +28,7 @@ from electra_jax.report import (
     sentences,
 )
 from electra_jax.report.__main__ import parse
-from electra_jax.runtime import compiled
+from electra_jax.runtime import compiled, malloc
 from electra_jax.train import example_lines, runs
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock, Start
 from tests.support.clocks import FakeClock
@@ -338,6 +338,7 @@ def test_runs_end_with_their_page_unless_a_setting_turns_it_off(
     monkeypatch.setattr(main, 'WORKDIR', types.SimpleNamespace(value=str(tmp_path)))
     monkeypatch.setattr(main.cli, 'typed_settings', lambda flag: ())
     monkeypatch.setattr(compiled, 'keep', lambda where: None)
+    monkeypatch.setattr(malloc, 'compute_in_main_thread', lambda: None)
     ran, written = [], []
     for module in (finetuning, pretraining):
         monkeypatch.setattr(module, 'run', lambda *arguments: ran.append(arguments))

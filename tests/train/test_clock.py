@@ -81,6 +81,24 @@ def test_waits_are_shares_of_the_time_between_two_readings():
     assert clock.speed(work) == {}
 
 
+def test_a_step_that_its_call_computed_was_waited_for_there():
+    now = FakeClock()
+    clock = Clock(now=now)
+    clock.enter(clocks.COMPILING)
+    clock.begin_step(1)
+    now.now += 50.0
+    clock.computed_step()  # it was compiled, too
+    clock.end_step()
+    clock.begin_step(2)
+    now.now += 3.0
+    clock.computed_step()
+    now.now += 1.0  # the host's own work
+    clock.end_step()
+    speed = clock.speed(StepWork(tokens=10))
+    assert speed['speed/device_share'] == pytest.approx(0.75)
+    assert speed['speed/input_share'] == 0.0
+
+
 def test_goodput_counts_a_step_once_however_often_it_was_done():
     alone = [Start(0, 100, 100.0, 80.0)]
     assert clocks.goodput(alone) == pytest.approx(0.8)

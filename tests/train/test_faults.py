@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
-from electra_jax.runtime import distributed
+from electra_jax.runtime import distributed, malloc
 from electra_jax.train import checkpoint, metrics, seals
 from tests.support import small_run
 
@@ -374,6 +374,24 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
         values = json.loads(line)
         assert 0 < values.get('speed/steps_per_second', 1) < 1e6
         assert 0 <= values.get('speed/goodput', 0) <= 1
+
+
+@pytest.mark.parametrize(('is_computed', 'newest'), [(False, 7), (True, 6)])
+def test_a_bad_step_is_found_while_the_next_is_computed_or_before(
+    tmp_path, monkeypatch, is_computed, newest
+):
+    monkeypatch.setattr(malloc, 'computes_in_main_thread', lambda: is_computed)
+    called = []
+
+    def bad_step(current, batch):
+        after, values = small_run.step(current, batch)
+        called.append(int(batch['tokens'][0, 0]))
+        return after, values | ({'grad_norm': np.nan} if called[-1] == 6 else {})
+
+    with pytest.raises(NonFiniteError, match='step 6 gave grad_norm = nan'):
+        config = small_run.settings(checkpoint={'every_steps': 100})
+        small_run.run(tmp_path, config, step=bad_step)
+    assert called[-1] == newest and steps_of(tmp_path) == []
 
 
 def test_a_bad_step_is_never_saved(tmp_path):

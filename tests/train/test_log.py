@@ -1,11 +1,14 @@
 """What is printed before there is a line about a step: of compiling, and how long it will take."""
 
+import json
+
 import numpy as np
 import pytest
 from etils import epath
 
 from electra_jax.config.settings import LogConfig
-from electra_jax.train.clock import COMPILING, TRAINING, Clock
+from electra_jax.runtime import malloc
+from electra_jax.train.clock import COMPILING, TRAINING, Clock, StepWork
 from electra_jax.train.log import ESTIMATE_SECONDS, ESTIMATE_STEPS, Log
 
 
@@ -72,6 +75,30 @@ def test_another_shape_is_compiled_with_two_lines_of_its_own(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == lines
     # The time counts as that of compiling, and not as that of a step.
     assert (clock.seconds(COMPILING), clock.phase) == (61, TRAINING)
+
+
+@pytest.mark.parametrize(('is_computed', 'held'), [(True, 0), (False, 1)])
+def test_a_step_that_its_call_computed_is_finished_at_once(
+    tmp_path, monkeypatch, is_computed, held
+):
+    monkeypatch.setattr(malloc, 'computes_in_main_thread', lambda: is_computed)
+    now = [0.0]
+    clock = Clock(now=lambda: now[0], age=0.0)
+    log = Log(epath.Path(tmp_path), LogConfig(every_steps=1, trackers=''), clock, 0, 3)
+    log.follow(Health(), 0, 3, epoch_steps=1000.0, work=StepWork(tokens=8))
+    clock.enter(TRAINING)
+    for number in (1, 2, 3):
+        clock.begin_step(number)
+        now[0] += 4.0
+        log.finish_step()
+        log.hold(number, {'loss': np.float32(2.0)}, {})
+        log.flush()
+        lines = log.path.read_text().splitlines() if log.path.exists() else []
+        written = [json.loads(line) for line in lines]
+        assert [line['step'] for line in written] == list(range(1, number + 1 - held))
+        if not held:  # waiting for it was all that the host did
+            assert written[-1]['speed/device_share'] == 1.0
+    log.close()
 
 
 def test_after_some_seconds_the_rest_is_estimated_once(printed):
