@@ -85,6 +85,22 @@ def test_what_fine_tuning_chooses_is_as_usual_in_every_other_run():
     assert (tuned.batch_size, tuned.task.keep) == (32, 'best')
 
 
+@pytest.mark.parametrize(
+    ('stored', 'steps'),
+    [
+        ({'objective': {'name': 'two_stage', 'generator_steps': 30}, 'total_steps': 100}, 30),
+        ({'objective': {'name': 'two_stage', 'generator_steps': 0}, 'total_steps': 100}, 0),
+        ({'objective': {'name': 'two_stage', 'generator_steps': None}, 'total_steps': 101}, 50),
+        ({'objective': {'name': 'two_stage'}, 'total_steps': 100}, 50),  # it was not recorded
+        ({'objective': {'name': 'electra', 'generator_steps': 30}, 'total_steps': 100}, 0),
+        ({'objective': None}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_steps_of_the_first_stage_are_read_from_a_record(stored, steps):
+    assert resolve.stored_first_stage(stored) == steps
+
+
 def test_a_model_is_inherited_but_for_what_is_set_to_something_else():
     stored = dataclasses.asdict(resolve.model_of({'size': 'base', 'norm': 'pre'}))
     stored |= {'compute_dtype': 'bfloat16', 'unknown_to_this_version': 3}
