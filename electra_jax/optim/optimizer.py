@@ -1,5 +1,6 @@
 """The reference's AdamW as optax transformations (electra, optimization.py), or Muon next to it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ from electra_jax.core.trees import Tree, match_rules, named_leaves
 from electra_jax.optim import muon
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import from_config
+
+# step -> what each network's updates are multiplied with
+Scales = Callable[[jax.Array], dict[str, Any]]
 
 # Which parameters decay, by path; first match wins. As the reference: everything but LayerNorms
 # and biases, so embeddings and the position table decay too.
@@ -69,9 +73,9 @@ def build(config: Config, params: Tree) -> optax.GradientTransformation:
     parts = [] if settings.clip_replicas > 1 else [clip(settings, networks)]
     rate = from_config(config, settings.learning_rate)
     scale = scale_by_adam(settings.b1, settings.b2, settings.epsilon, settings.bias_correction)
+    scales = network_scales(config)
     if settings.matrices == 'muon':
-        both = {'muon': muon.scale_by_muon(settings.muon_momentum), 'adamw': scale}
-        scale = optax.partition(both, muon.optimizer_table(params))
+        scale = _muon_or(scale, settings.muon_momentum, scales, networks, params)
     parts += [
         scale,
         optax.add_decayed_weights(settings.weight_decay, decay_table(params)),
@@ -80,12 +84,39 @@ def build(config: Config, params: Tree) -> optax.GradientTransformation:
     if settings.layer_decay != 1.0:
         layers = layer_table(params)
         parts.append(scale_leaves(lambda step: layer_scales(settings, layers, params)))
-    scales = network_scales(config)
     if scales is not None:
         parts.append(
             scale_leaves(lambda step: jax.tree.map(lambda name: scales(step)[name], networks))
         )
     return optax.chain(*parts)
+
+
+def _muon_or(
+    other: optax.GradientTransformation,
+    momentum: float,
+    scales: Scales | None,
+    networks: Tree,
+    params: Tree,
+) -> optax.GradientTransformation:
+    """Muon for the matrices of layers, `other` for the rest.
+
+    A network whose `scales` are 0 at a step is left as it is then, because to make its matrices
+    orthogonal would take a tenth of a small model's step (docs/results.md).
+    """
+    kinds = muon.optimizer_table(params)
+    labels = jax.tree.map(lambda kind, name: name if kind == 'muon' else kind, kinds, networks)
+    parts = {'adamw': other}
+    for network in {*jax.tree.leaves(labels)} - {'adamw'}:
+        parts[network] = muon.scale_by_muon(momentum)
+        if scales is not None:
+            parts[network] = optax.transforms.conditionally_mask(
+                parts[network], functools.partial(_is_trained, scales, network)
+            )
+    return optax.partition(parts, labels)
+
+
+def _is_trained(scales: Scales, network: str, step: jax.Array) -> jax.Array:
+    return jnp.asarray(scales(step)[network] != 0)
 
 
 def clip(settings: OptimizerConfig, networks: Tree) -> optax.GradientTransformation:
@@ -106,7 +137,7 @@ def clip(settings: OptimizerConfig, networks: Tree) -> optax.GradientTransformat
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def network_scales(config: Config) -> Callable[[jax.Array], dict[str, Any]] | None:
+def network_scales(config: Config) -> Scales | None:
     """What each network's updates are multiplied with at a step; None: nothing."""
     settings, first = config.optimizer, first_stage(config)
     both = {'generator': 1.0, 'discriminator': 1.0, 'shared': 1.0}

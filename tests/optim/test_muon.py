@@ -10,7 +10,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.optim import muon, optimizer
-from tests.support.configs import MODERN, VOCABULARY, tiny_config
+from tests.support.configs import MODERN, TWO_STAGE_MODEL, VOCABULARY, tiny_config
 
 PLAIN = {'weight_decay': 0.0, 'warmup_steps': 0, 'decay_power': 0.0, 'learning_rate': 1.0}
 
@@ -54,6 +54,34 @@ def matrices(name, array):
     if name.endswith('output/kernel'):  # N H K D
         return np.asarray(array).reshape(N, -1, array.shape[-1])
     return np.asarray(array).reshape(N, D, -1)
+
+
+def test_of_two_stages_each_moves_the_matrices_of_its_network_alone():
+    stages = {'name': 'two_stage', 'generator_steps': 2}
+    config = tiny_config(
+        model=TWO_STAGE_MODEL, objective=stages, optimizer={**PLAIN, 'matrices': 'muon'}
+    )
+    params = random_like(shapes_of(config))
+    build = optimizer.build(config, params)
+    step = jax.jit(lambda state: build.update(params, state, params))
+    state, momenta = build.init(params), {'generator': [], 'discriminator': []}
+    for number in range(4):
+        updates, state = step(state)
+        for network, seen in momenta.items():
+            kernel = f'{network}/layers/feed_forward/up/kernel'
+            is_trained = (number >= 2) == (network == 'discriminator')
+            assert np.any(dict(trees.named_leaves(updates))[kernel]) == is_trained
+            held = [
+                leaf
+                for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+                if jax.tree_util.keystr(path, simple=True, separator='/').endswith(f'mu/{kernel}')
+            ]
+            assert len(held) == 1
+            seen.append(np.asarray(held[0]))
+    for network, (first, second, third, fourth) in momenta.items():
+        assert np.array_equal(first, second) == (network == 'discriminator')
+        assert np.array_equal(third, fourth) == (network == 'generator')
+    assert not momenta['discriminator'][1].any()
 
 
 def test_each_matrix_is_made_orthogonal_by_itself():
