@@ -254,7 +254,7 @@ class OptimizerConfig:
     # The reference has one power more everywhere but in heads: it counts a pooler that is gone.
     layer_decay_off_by_one: bool = setting(False)
     # What the matrices of layers learn by; all else is AdamW's. 'muon': orthogonalized momentum
-    # (`optim.muon`), whose updates are as large as Adam's usual ones, so that rate and decay stay.
+    # (`optim.muon`), whose updates are as large as Adam's usual ones: its rate is a good start.
     matrices: str = setting('adamw', choices=('adamw', 'muon'))
     muon_momentum: float = setting(0.95, at_least=0, at_most=0.9999)
     # A running mean of the parameters, of which this share is kept at each step (0.999: about the

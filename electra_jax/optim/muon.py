@@ -3,7 +3,7 @@
 The momentum of each matrix is made orthogonal by five Newton-Schulz steps. Layers are stacked, and
 queries, keys, values and gates may be, too: each matrix in such an array is one by itself. Heads
 of an attention are one matrix together. Updates are scaled to the root mean square of 0.2 that
-Adam's usually have (Liu et al., section 2.2), so that AdamW's learning rate and decay suit them.
+Adam's usually have (Liu et al., section 2.2), so that AdamW's learning rate is a good start.
 Embeddings, heads, norms and biases are not among these matrices.
 """
 
