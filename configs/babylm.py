@@ -2,7 +2,7 @@
 at each of the words that its rules ask for. What it reaches, and in how long, is not measured yet.
 
 The model and the settings of learning are those of `laptop.py`, whose 54,000 steps took 77 minutes
-of one core with AdamW, and take about a sixth longer with Muon: 100 million words are about three
+of one core with AdamW, and take about a fifth longer with Muon: 100 million words are about three
 times as many. The first two thirds train the generator alone, so the checkpoints until 60 million
 words are masked language models. docs/how-to/babylm.md has every command, from the text to the
 scores.
