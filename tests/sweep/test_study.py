@@ -2,12 +2,13 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.sweep import __main__ as command
-from electra_jax.sweep import arms, job, study
+from electra_jax.sweep import arms, job, records, study
 from electra_jax.sweep.arms import Arm
 from electra_jax.sweep.study import Rule
 
@@ -70,12 +71,13 @@ def test_arms_are_compared_with_those_of_their_budget():
     assert decided == ['baseline', 'baseline', 'wins', 'alike']
 
 
-def trained(folder, name, loss, **flops):
+def trained(folder, name, loss, text='a', **flops):
     """The record of a run of pre-training of ten steps of 4 x 16 tokens."""
     path = folder / 'pretrain' / name
     path.mkdir(parents=True)
     config = {'total_steps': 10, 'batch_size': 4, 'data': {'row_length': 16}}
-    about = {'config': config, 'flops_per_token': {'mfu': 1e9, 'paper': 2e9, **flops}}
+    flops = {'mfu': 1e9, 'paper': 2e9, **flops}
+    about = {'config': config, 'flops_per_token': flops, 'corpora': [{'fingerprint': text}]}
     (path / 'config.json').write_text(json.dumps(about))
     line = {'step': 10, 'eval/mlm_loss': loss, 'eval/disc_auc': 0.7}
     (path / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
@@ -130,7 +132,7 @@ def test_the_table_is_made_of_the_records_by_one_command(tmp_path):
 
 def test_what_is_no_study_is_refused(tmp_path):
     with pytest.raises(ConfigError, match='no runs in pretrain'):
-        study.arms(tmp_path)
+        records.read(tmp_path)
     with pytest.raises(ConfigError, match="--control is 'muon'"):
         job.run(command.parse([f'--study={tmp_path}', '--control', 'muon']))
     with pytest.raises(ConfigError, match='--control'):
@@ -142,4 +144,37 @@ def test_what_is_no_study_is_refused(tmp_path):
     (tmp_path / 'finetune' / 'electra-seed=0-cola').rename(tmp_path / 'finetune' / 'other')
     tuned(tmp_path, 'electra-seed=0', 'cola', 0.6)
     with pytest.raises(ConfigError, match='second fine-tuning on cola from electra-seed=0'):
-        study.arms(tmp_path)
+        records.read(tmp_path)
+
+
+def test_records_of_runs_that_are_gone_stay_in_the_study(tmp_path):
+    for seed in range(3):
+        trained(tmp_path, f'electra-seed={seed}', 5.0 + seed)
+        tuned(tmp_path, f'electra-seed={seed}', 'cola', 0.1 + seed / 100)
+    job.run(command.parse([f'--study={tmp_path}']))
+    before = (tmp_path / 'study.md').read_text(), (tmp_path / records.FILE).read_text()
+    for name in ('pretrain', 'finetune'):
+        shutil.rmtree(tmp_path / name)
+    job.run(command.parse([f'--study={tmp_path}']))
+    assert ((tmp_path / 'study.md').read_text(), (tmp_path / records.FILE).read_text()) == before
+    # A run of another machine joins them; one that is here again replaces its record.
+    trained(tmp_path, 'muon-seed=0', 4.0)
+    trained(tmp_path, 'electra-seed=1', 2.0)
+    found = records.read(tmp_path)
+    assert found['muon-seed=0'].values['eval/mlm_loss'] == 4.0
+    assert found['electra-seed=1'].values == pytest.approx(
+        {**found['electra-seed=0'].values, 'eval/mlm_loss': 2.0, 'cola': 11.0}
+    )
+
+
+def test_runs_of_other_text_and_broken_records_are_refused(tmp_path):
+    trained(tmp_path, 'electra-seed=0', 5.0)
+    records.write(tmp_path, records.read(tmp_path))
+    shutil.rmtree(tmp_path / 'pretrain')
+    trained(tmp_path, 'muon-seed=0', 4.0, text='b')
+    with pytest.raises(ConfigError, match='electra-seed=0 and muon-seed=0 read different texts'):
+        records.read(tmp_path)
+    for line in ('{"run": "x"}', '[]', '{"run'):
+        (tmp_path / records.FILE).write_text(line + '\n')
+        with pytest.raises(ConfigError, match=r'records.jsonl:1: not a record of a run'):
+            records.read(tmp_path)
