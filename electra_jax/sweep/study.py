@@ -58,7 +58,8 @@ def seeds(arm: Arm, metric: str) -> str:
 def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None) -> str:
     """What the rule decides about an arm, against arms of the same budget.
 
-    An arm whose control is not there cannot win.
+    An arm whose control is not there cannot win. Where the baseline was not trained with the budget
+    of an arm, the arm is compared with the cheapest baseline that had more operations.
 
     Raises:
         ConfigError: the baseline is not among the arms.
@@ -66,19 +67,33 @@ def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None)
     kind = _BUDGET.sub('', arm.name)
     if kind == rule.baseline:
         return 'baseline'
-    budget = arm.name.removeprefix(kind)
-    baseline = f'{rule.baseline}{budget}'
-    control = f'{rule.controls.get(kind, rule.baseline)}{budget}'
-    if baseline not in found:
-        raise ConfigError(f'there is no arm {baseline}, allowed: {", ".join(found)}')
+    baselines = [one for one in found.values() if _BUDGET.sub('', one.name) == rule.baseline]
+    if not baselines:
+        raise ConfigError(f'there is no arm {rule.baseline}, allowed: {", ".join(found)}')
     if floor is None:
         return f'no noise floor: no arm has a {rule.metric} of three seeds'
-    first = compare(arm, found[baseline], rule.metric, floor)
+    budget = arm.name.removeprefix(kind)
+    baseline = found.get(f'{rule.baseline}{budget}')
+    if baseline is None:
+        return _with_fewer_operations(arm, baselines, rule, floor)
+    first = compare(arm, baseline, rule.metric, floor)
     if first != 'better':
         return first
+    control = f'{rule.controls.get(kind, rule.baseline)}{budget}'
     if control not in found:
         return f'better; its control {control} is not here'
     return 'wins' if compare(arm, found[control], rule.metric, floor) == 'better' else 'better'
+
+
+def _with_fewer_operations(arm: Arm, baselines: Sequence[Arm], rule: Rule, floor: float) -> str:
+    cost = arm.mean(COSTS[0]) or 0.0
+    costs = [(other.mean(COSTS[0]) or 0.0, other) for other in baselines]
+    larger = [(theirs, other) for theirs, other in costs if theirs > cost]
+    if not larger:
+        return f'no {rule.baseline} has its operations or more'
+    theirs, other = min(larger, key=lambda one: one[0])
+    found = compare(arm, other, rule.metric, floor)
+    return f'{found} with {cost / theirs:.0%} of the operations of {other.name}' if found else ''
 
 
 def write(folder: pathlib.Path, rule: Rule) -> str:

@@ -71,6 +71,27 @@ def test_arms_are_compared_with_those_of_their_budget():
     assert decided == ['baseline', 'baseline', 'wins', 'alike']
 
 
+def test_an_arm_of_a_budget_without_baseline_is_compared_with_one_of_more_operations():
+    def of(name, petaflop, *scores):
+        return Arm(name, {'score': list(scores), 'petaFLOP': [petaflop]})
+
+    found = [
+        of('electra', 0.2, 50.0, 51.0, 52.0),
+        of('electra-petaflop=0.4', 0.4, 60.0, 61.0, 62.0),
+        of('muon-petaflop=0.1', 0.1, 50.5, 51.5, 52.5),
+        of('mlm-petaflop=0.3', 0.3, 50.0, 51.0, 52.0),
+        of('mlm-petaflop=0.5', 0.5, 70.0, 71.0, 72.0),
+    ]
+    by_name = {one.name: one for one in found}
+    assert [study.verdict(one, by_name, Rule(), 1.0) for one in found] == [
+        'baseline',
+        'baseline',
+        'alike with 50% of the operations of electra',
+        'worse with 75% of the operations of electra-petaflop=0.4',
+        'no electra has its operations or more',
+    ]
+
+
 def trained(folder, name, loss, text='a', **flops):
     """The record of a run of pre-training of ten steps of 4 x 16 tokens."""
     path = folder / 'pretrain' / name
