@@ -11,12 +11,18 @@ def get_config():
         {
             'petaflop': 0.5,  # 40 M tokens of the arm whose steps cost most
             'batch_size': 16,
-            # Larger initial weights, and positions that start related to their neighbours.
+            # The block of configs/laptop.py, in two layers: one sees the document, one neighbours.
             'model': {
                 'size': 'tiny',
+                'num_layers': 2,
                 'num_heads': 8,
                 'init_stddev': 0.1,
-                'position_init': 'sinusoidal',
+                'positions': 'rotary',
+                'skip_first_norm': True,
+                'type_vocab_size': 0,
+                'discriminator_head_norm': True,
+                'local_window': 3,
+                'global_every': 2,
             },
             'data': {
                 'path': 'corpora/study',
