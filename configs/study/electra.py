@@ -9,7 +9,7 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
-            'petaflop': 0.5,  # 40 M tokens of the arm whose steps cost most
+            'petaflop': 0.42,  # 40 M tokens of the arm whose steps cost most
             'batch_size': 16,
             # The block of configs/laptop.py, in two layers: one sees the document, one neighbours.
             'model': {

@@ -1,4 +1,4 @@
-"""ELECTRA with a modern block: rotary positions, RMS norms, gated feed-forward, local attention."""
+"""ELECTRA with other layers: RMS norms, gated feed-forward, norms of queries and keys, no biases."""
 
 from electra_jax.config.recipe import recipe
 
@@ -7,17 +7,12 @@ def get_config():
     return recipe(
         {
             'model': {
-                'num_layers': 4,
-                'ffn_size': 256,
+                'ffn_size': 336,  # three matrices with about the operations of two of 512
                 'feed_forward': 'geglu',
                 'norm_type': 'rms',
                 'biases': False,
-                'positions': 'rotary',
-                'position_init': 'normal',
                 'qk_norm': True,
                 'fused_qkv': True,
-                'local_window': 3,
-                'global_every': 2,
             }
         },
         base='electra.py',
