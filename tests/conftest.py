@@ -1,7 +1,10 @@
 """Eight virtual devices for every test; nothing here needs a network or an accelerator."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from electra_jax.runtime import malloc
 from tests.support import xla
@@ -10,8 +13,12 @@ from tests.support import xla
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {xla.DEVICES} {xla.FAST}'
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# Programs here are compiled in a second, and must not fill the user's folder.
+# Programs in this process are compiled in a second. The commands that tests start share what they
+# compile (`recipes.ENVIRONMENT`), and must not fill the user's folder.
 os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'
+if xla.COMPILED not in os.environ:  # not yet in pytest-xdist's workers
+    os.environ[xla.COMPILED] = tempfile.mkdtemp(prefix='electra_jax_tests_')
+    atexit.register(shutil.rmtree, os.environ[xla.COMPILED], ignore_errors=True)
 # Commands in processes of their own start once, not twice; see runtime/malloc.py.
 os.environ.update(malloc.with_settings(os.environ))
 

@@ -12,6 +12,7 @@ LAUNCH = ROOT / 'launch'
 
 ENVIRONMENT = {
     **os.environ,
+    **xla.shared(),
     'XLA_FLAGS': xla.FAST,
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': str(ROOT),
