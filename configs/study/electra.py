@@ -11,7 +11,8 @@ def get_config():
         {
             'petaflop': 0.42,  # 40 M tokens of the arm whose steps cost most
             'batch_size': 16,
-            # The block of configs/laptop.py, in two layers: one sees the document, one neighbours.
+            # The block of configs/laptop.py: one layer sees the document, the other three tokens on
+            # each side.
             'model': {
                 'size': 'tiny',
                 'num_layers': 2,

@@ -1,4 +1,4 @@
-"""ELECTRA with other layers: RMS norms, gated feed-forward, norms of queries and keys, no biases."""
+"""ELECTRA with RMS norms, gated feed-forward, norms of queries and keys, and no biases."""
 
 from electra_jax.config.recipe import recipe
 

@@ -2,12 +2,13 @@
 
 A folder has it in three places: `pretrain/`, runs of pre-training called ARM-seed=N; `finetune/`,
 runs that started from them; and `pairs/`, answers to minimal pairs by each, ARM-seed=N.jsonl. The
-file `records.jsonl` keeps the numbers of runs that are gone, a line each, so that a study can grow
-over many machines: `read` adds to it what the folder has.
+file `records.jsonl` keeps the numbers of all runs, one line for each, so that a study can grow over
+many machines: `read` adds to it what the folder has.
 """
 
 import collections
 import json
+import math
 import pathlib
 import statistics
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from electra_jax.sweep.shown import Shown, scored_name
 from electra_jax.train import metric_lines, workdir
 
 FILE = 'records.jsonl'
+EXAMPLE = '{"run": "electra-seed=0", "values": {"petaFLOP": 0.4, "cola": 12.5}}'
 COSTS = ('petaFLOP', 'petaFLOP (paper)', 'M tokens')
 
 Values = dict[str, float]  # of one run, by column
@@ -36,20 +38,27 @@ class Record(NamedTuple):
 def read(folder: pathlib.Path) -> dict[str, Record]:
     """Name of a run of pre-training -> its record: the saved ones, and those of the runs here.
 
+    What was saved of a run is left out where a run of that name here has other costs or losses.
+
     Raises:
         ConfigError: there are none, two runs read different texts, or a line of the file is broken.
     """
     found = _saved(folder / FILE)
     for path in sorted(path.parent for path in folder.glob(f'pretrain/*/{metric_lines.FILE}')):
         run = Shown(path.name, path)
-        _add(found, path.name, _trained(run), _about(run))
+        values, old = _trained(run), found.get(path.name, Record({}))
+        is_same = all(old.values.get(column) == value for column, value in values.items())
+        found[path.name] = Record({**(old.values if is_same else {}), **values}, _about(run))
     if not found:
-        raise ConfigError(f'{folder} is not a study: it has no runs in pretrain/, and no {FILE}')
+        raise ConfigError(
+            f'{folder} is not a study: it has no runs in pretrain/, and no records in {FILE}'
+        )
     for name, values in _scores(folder).items():
-        _add(found, name, values, {})
+        old = found.get(name, Record({}))
+        found[name] = old._replace(values={**old.values, **values})
     texts = {record.about['text']: name for name, record in found.items() if 'text' in record.about}
     if len(texts) > 1:
-        one, other = list(texts.values())[:2]
+        one, other = (f'{name} ({text})' for text, name in list(texts.items())[:2])
         raise ConfigError(
             f'{folder}: {one} and {other} read different texts, so that their scores cannot be '
             f'compared: keep runs of one text in a study (pretrain/, and the lines of {FILE})'
@@ -66,31 +75,47 @@ def write(folder: pathlib.Path, found: Mapping[str, Record]) -> None:
     files.write_whole(folder / FILE, ''.join(f'{line}\n' for line in lines))
 
 
-def _add(found: dict[str, Record], name: str, values: Values, about: Mapping[str, str]) -> None:
-    old = found.get(name, Record({}))
-    found[name] = Record({**old.values, **values}, {**old.about, **about})
-
-
 def _saved(path: pathlib.Path) -> dict[str, Record]:
-    found = {}
-    lines = path.read_text().splitlines() if path.exists() else []
+    found: dict[str, Record] = {}
+    lines = path.read_text(errors='replace').splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
-        try:
-            about = json.loads(line)
-            name, values = about.pop('run'), about.pop('values')
-        except (ValueError, KeyError, TypeError, AttributeError):
+        record = _parsed(line)
+        if record is None:
             raise ConfigError(
-                f'{path}:{number}: not a record of a run: take the line out, or the file, which '
-                'is made again of the runs that are here'
-            ) from None
-        found[name] = Record(values, about)
+                f'{path}:{number}: not a record of a run, which is as {EXAMPLE}: restore the line, '
+                'or delete it'
+            )
+        name, found_here = record
+        if name in found:
+            raise ConfigError(f'{path}:{number}: a second record of {name}: delete one of them')
+        found[name] = found_here
     return found
 
 
+def _parsed(line: str) -> tuple[str, Record] | None:
+    """The name of a run and its record; None: the line is no record."""
+    try:
+        about = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(about, dict):
+        return None
+    name, values = about.pop('run', None), about.pop('values', None)
+    texts = [name, *about.values()]
+    if not isinstance(values, dict) or not all(isinstance(text, str) for text in texts):
+        return None
+    numbers = values.values()
+    if any(isinstance(x, bool) or not isinstance(x, int | float) for x in numbers):
+        return None
+    return (name, Record(values, about)) if all(map(math.isfinite, numbers)) else None
+
+
 def _about(run: Shown) -> dict[str, str]:
-    about = run.read.about
-    texts = [str(corpus.get('fingerprint'))[:12] for corpus in run.read.corpora]
-    found = {'text': '+'.join(texts), 'revision': about.get('revision')}
+    corpora = run.read.corpora
+    marks = [str(corpus.get('fingerprint') or '')[:12] for corpus in corpora]
+    weights = [corpus.get('weight') for corpus in corpora] if len(corpora) > 1 else []
+    text = ', '.join(marks) + ''.join(f' x {weight}' for weight in weights)
+    found = {'text': text if all(marks) else '', 'revision': run.read.about.get('revision')}
     return {key: value for key, value in found.items() if value}
 
 

@@ -5,6 +5,7 @@ docs/study.md has the rule; `sweep.records` says where the numbers come from.
 
 import collections
 import csv
+import math
 import pathlib
 import re
 import statistics
@@ -19,6 +20,7 @@ from electra_jax.sweep.records import COSTS, Record, Values
 from electra_jax.sweep.shown import cell
 
 SCORE = 'score'  # the mean over tasks and minimal pairs, times 100
+_ROUNDING = 0.02  # of a budget, to whole steps
 _SEED = re.compile(r'-?\bseed=\d+')
 _BUDGET = re.compile(r'-?\bpetaflop=[\d.e+-]+')
 
@@ -32,7 +34,11 @@ class Rule(NamedTuple):
 
 
 def arms(found: Mapping[str, Record]) -> list[Arm]:
-    """The arms of a study's runs, in the order of their names."""
+    """The arms of a study's runs, in the order of their names.
+
+    Raises:
+        ConfigError: runs of one arm have different budgets.
+    """
     runs = {name: dict(record.values) for name, record in found.items()}
     tasks = _tested(runs)
     grouped: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
@@ -41,6 +47,14 @@ def arms(found: Mapping[str, Record]) -> list[Arm]:
             run[SCORE] = statistics.fmean(run[task] for task in tasks)
         for column, value in run.items():
             grouped[_SEED.sub('', name) or name].setdefault(column, []).append(value)
+    for name, values in grouped.items():
+        costs = values.get(COSTS[0]) or [0.0]
+        if not _alike(min(costs), max(costs)):
+            raise ConfigError(
+                f'runs of {name} have from {min(costs):g} to {max(costs):g} petaFLOP: those of '
+                f'another budget belong to an arm of their own, {name}-petaflop=N-seed=N '
+                f'(pretrain/, and the lines of {records.FILE})'
+            )
     return [Arm(name, values) for name, values in sorted(grouped.items())]
 
 
@@ -56,10 +70,10 @@ def seeds(arm: Arm, metric: str) -> str:
 
 
 def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None) -> str:
-    """What the rule decides about an arm, against arms of the same budget.
+    """What the rule decides about an arm, against the baseline of the same budget.
 
-    An arm whose control is not there cannot win. Where the baseline was not trained with the budget
-    of an arm, the arm is compared with the cheapest baseline that had more operations.
+    An arm whose control is not there cannot win. Where no baseline has the budget of an arm, the
+    arm is compared with the cheapest one that had more operations.
 
     Raises:
         ConfigError: the baseline is not among the arms.
@@ -67,15 +81,15 @@ def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None)
     kind = _BUDGET.sub('', arm.name)
     if kind == rule.baseline:
         return 'baseline'
-    baselines = [one for one in found.values() if _BUDGET.sub('', one.name) == rule.baseline]
-    if not baselines:
+    names = [one for one in found if _BUDGET.sub('', one) == rule.baseline]
+    if not names:
         raise ConfigError(f'there is no arm {rule.baseline}, allowed: {", ".join(found)}')
     if floor is None:
         return f'no noise floor: no arm has a {rule.metric} of three seeds'
     budget = arm.name.removeprefix(kind)
     baseline = found.get(f'{rule.baseline}{budget}')
-    if baseline is None:
-        return _with_fewer_operations(arm, baselines, rule, floor)
+    if baseline is None or not _alike(arm.mean(COSTS[0]), baseline.mean(COSTS[0])):
+        return _with_fewer_operations(arm, [found[name] for name in names], rule, floor)
     first = compare(arm, baseline, rule.metric, floor)
     if first != 'better':
         return first
@@ -85,12 +99,19 @@ def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None)
     return 'wins' if compare(arm, found[control], rule.metric, floor) == 'better' else 'better'
 
 
+def _alike(ours: float | None, theirs: float | None) -> bool:
+    """Whether two budgets are one, whose runs differ by the rounding of steps; unknown ones are."""
+    if ours is None or theirs is None:
+        return True
+    return math.isclose(ours, theirs, rel_tol=_ROUNDING)
+
+
 def _with_fewer_operations(arm: Arm, baselines: Sequence[Arm], rule: Rule, floor: float) -> str:
-    cost = arm.mean(COSTS[0]) or 0.0
-    costs = [(other.mean(COSTS[0]) or 0.0, other) for other in baselines]
-    larger = [(theirs, other) for theirs, other in costs if theirs > cost]
-    if not larger:
-        return f'no {rule.baseline} has its operations or more'
+    cost = arm.mean(COSTS[0])
+    costs = [(theirs, one) for one in baselines if (theirs := one.mean(COSTS[0])) is not None]
+    larger = [(theirs, one) for theirs, one in costs if theirs > (cost or 0.0)]
+    if cost is None or not larger:
+        return f'no {rule.baseline} was trained with as many operations'
     theirs, other = min(larger, key=lambda one: one[0])
     found = compare(arm, other, rule.metric, floor)
     return f'{found} with {cost / theirs:.0%} of the operations of {other.name}' if found else ''
@@ -103,6 +124,7 @@ def write(folder: pathlib.Path, rule: Rule) -> str:
         ConfigError: no arm has the metric or the name of the rule, or the folder is no study.
     """
     runs = records.read(folder)
+    records.write(folder, runs)
     found = arms(runs)
     by_name, floor = {arm.name: arm for arm in found}, noise(found, rule.metric)
     columns = list(dict.fromkeys(column for arm in found for column in arm.values))
@@ -125,7 +147,6 @@ def write(folder: pathlib.Path, rule: Rule) -> str:
             f'seeds, pooled over arms. {rule.baseline} is the baseline; better and worse are more '
             'than two standard deviations of the difference; wins: better than its control, too.\n'
         )
-    records.write(folder, runs)
     (folder / 'study.md').write_text(text)
     with (folder / 'study.csv').open('w', newline='') as file:
         writer = csv.writer(file)

@@ -15,8 +15,9 @@ pytestmark = pytest.mark.slow
 
 def start(recipe, workdir, number, job, *words):
     environment = {
-        **ENVIRONMENT, 'SLURM_JOB_ID': str(job), 'SLURM_STEP_NODELIST': 'localhost',
-        'SLURM_NTASKS': '2', 'SLURM_PROCID': str(number), 'SLURM_LOCALID': str(number),
+        **ENVIRONMENT, 'JAX_ENABLE_COMPILATION_CACHE': '0',
+        'SLURM_JOB_ID': str(job), 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2',
+        'SLURM_PROCID': str(number), 'SLURM_LOCALID': str(number),
     }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, '-m', 'electra_jax.main', f'--config={recipe}', f'--workdir={workdir}',

@@ -13,7 +13,12 @@ if [int(part) for part in importlib.metadata.version('jaxlib').split('.')[:2]] <
 
 
 def shared() -> dict[str, str]:
-    """Environment variables by which commands load what others of this run have compiled."""
+    """Environment variables by which commands load what others of this run have compiled.
+
+    None outside of pytest.
+    """
+    if COMPILED not in os.environ:
+        return {}
     return {
         'JAX_ENABLE_COMPILATION_CACHE': '1',
         'JAX_COMPILATION_CACHE_DIR': os.environ[COMPILED],

@@ -88,7 +88,7 @@ def test_an_arm_of_a_budget_without_baseline_is_compared_with_one_of_more_operat
         'baseline',
         'alike with 50% of the operations of electra',
         'worse with 75% of the operations of electra-petaflop=0.4',
-        'no electra has its operations or more',
+        'no electra was trained with as many operations',
     ]
 
 
@@ -178,13 +178,32 @@ def test_records_of_runs_that_are_gone_stay_in_the_study(tmp_path):
         shutil.rmtree(tmp_path / name)
     job.run(command.parse([f'--study={tmp_path}']))
     assert ((tmp_path / 'study.md').read_text(), (tmp_path / records.FILE).read_text()) == before
-    # A run of another machine joins them; one that is here again replaces its record.
+    # A run of another machine joins them; one whose numbers are others replaces its own.
     trained(tmp_path, 'muon-seed=0', 4.0)
+    trained(tmp_path, 'electra-seed=0', 5.0)
     trained(tmp_path, 'electra-seed=1', 2.0)
     found = records.read(tmp_path)
     assert found['muon-seed=0'].values['eval/mlm_loss'] == 4.0
-    assert found['electra-seed=1'].values == pytest.approx(
-        {**found['electra-seed=0'].values, 'eval/mlm_loss': 2.0, 'cola': 11.0}
+    assert found['electra-seed=0'].values['cola'] == pytest.approx(10.0)
+    assert found['electra-seed=1'].values['eval/mlm_loss'] == 2.0
+    assert 'cola' not in found['electra-seed=1'].values
+
+
+def test_runs_of_an_arm_have_one_budget():
+    found = {
+        f'electra-seed={seed}': records.Record({'petaFLOP': cost})
+        for seed, cost in enumerate((0.1, 0.1001, 0.2))
+    }
+    with pytest.raises(ConfigError, match=r'electra have from 0.1 to 0.2 .*electra-petaflop=N'):
+        study.arms(found)
+    del found['electra-seed=2']
+    (arm,) = study.arms(found)
+    assert arm.seeds == 2
+    # By its name it has the baseline's budget, by its operations it has not.
+    cheap = Arm('mlm', {'petaFLOP': [0.05], 'score': [1.0]})
+    by_name = {'mlm': cheap, 'electra': Arm('electra', {'petaFLOP': [0.1], 'score': [1.0]})}
+    assert (
+        study.verdict(cheap, by_name, Rule(), 1.0) == 'alike with 50% of the operations of electra'
     )
 
 
@@ -193,9 +212,20 @@ def test_runs_of_other_text_and_broken_records_are_refused(tmp_path):
     records.write(tmp_path, records.read(tmp_path))
     shutil.rmtree(tmp_path / 'pretrain')
     trained(tmp_path, 'muon-seed=0', 4.0, text='b')
-    with pytest.raises(ConfigError, match='electra-seed=0 and muon-seed=0 read different texts'):
+    with pytest.raises(
+        ConfigError, match=r'electra-seed=0 \(a\) and muon-seed=0 \(b\) read different texts'
+    ):
         records.read(tmp_path)
-    for line in ('{"run": "x"}', '[]', '{"run'):
+    broken = (
+        '{"run": "x"}', '[]', '{"run', '7', '{"run": 1, "values": {}}',
+        '{"run": "x", "values": [1]}', '{"run": "x", "values": {"cola": null}}',
+        '{"run": "x", "values": {"cola": NaN}}',
+        '{"run": "x", "text": [], "values": {}}',
+    )  # fmt: skip
+    for line in broken:
         (tmp_path / records.FILE).write_text(line + '\n')
         with pytest.raises(ConfigError, match=r'records.jsonl:1: not a record of a run'):
             records.read(tmp_path)
+    (tmp_path / records.FILE).write_text(2 * f'{records.EXAMPLE}\n')
+    with pytest.raises(ConfigError, match=r'records.jsonl:2: a second record of electra-seed=0'):
+        records.read(tmp_path)

@@ -1,4 +1,4 @@
-"""ELECTRA with BERT's block: learned positions, and layers that all see the whole document."""
+"""ELECTRA with learned positions, and layers that all see the whole document, as BERT's."""
 
 from electra_jax.config.recipe import recipe
 
@@ -9,9 +9,6 @@ def get_config():
             'model': {
                 'positions': 'learned',
                 'position_init': 'sinusoidal',
-                'skip_first_norm': False,
-                'type_vocab_size': 2,
-                'discriminator_head_norm': False,
                 'local_window': None,
             }
         },
