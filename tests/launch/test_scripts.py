@@ -218,7 +218,7 @@ def test_xla_knows_the_flag(flag):
         ('trap "exit 7" TERM; touch ready; sleep 9 & wait', True, 7),
         ('trap "exit 3" TERM; touch ready; sleep 9 & wait', True, 75),  # a sweep
         ('touch ready; exec sleep 9', True, 75),  # killed, as while a command loads
-        ('touch ready; trap "" TERM; sleep 0.5; kill -KILL $$', True, 128 + signal.SIGKILL),
+        ('trap "" TERM; touch ready; sleep 0.5; kill -KILL $$', True, 128 + signal.SIGKILL),
         ('kill -TERM $$', False, 128 + signal.SIGTERM),  # by another
     ],
 )
