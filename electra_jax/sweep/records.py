@@ -113,9 +113,10 @@ def _parsed(line: str) -> tuple[str, Record] | None:
 def _about(run: Shown) -> dict[str, str]:
     corpora = run.read.corpora
     marks = [str(corpus.get('fingerprint') or '')[:12] for corpus in corpora]
-    weights = [corpus.get('weight') for corpus in corpora] if len(corpora) > 1 else []
-    text = ', '.join(marks) + ''.join(f' x {weight}' for weight in weights)
-    found = {'text': text if all(marks) else '', 'revision': run.read.about.get('revision')}
+    if len(corpora) > 1 and all(marks):
+        marks = [f'{x} x {corpus.get("weight")}' for x, corpus in zip(marks, corpora, strict=True)]
+    text = ', '.join(marks) if all(marks) else ''
+    found = {'text': text, 'revision': run.read.about.get('revision')}
     return {key: value for key, value in found.items() if value}
 
 

@@ -73,7 +73,7 @@ def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None)
     """What the rule decides about an arm, against the baseline of the same budget.
 
     An arm whose control is not there cannot win. Where no baseline has the budget of an arm, the
-    arm is compared with the cheapest one that had more operations.
+    arm is compared with the cheapest one that had as many operations or more.
 
     Raises:
         ConfigError: the baseline is not among the arms.
@@ -109,10 +109,10 @@ def _alike(ours: float | None, theirs: float | None) -> bool:
 def _with_fewer_operations(arm: Arm, baselines: Sequence[Arm], rule: Rule, floor: float) -> str:
     cost = arm.mean(COSTS[0])
     costs = [(theirs, one) for one in baselines if (theirs := one.mean(COSTS[0])) is not None]
-    larger = [(theirs, one) for theirs, one in costs if theirs > (cost or 0.0)]
-    if cost is None or not larger:
+    enough = [one for one in costs if cost is not None and one[0] >= cost * (1 - _ROUNDING)]
+    if cost is None or not enough:
         return f'no {rule.baseline} was trained with as many operations'
-    theirs, other = min(larger, key=lambda one: one[0])
+    theirs, other = min(enough, key=lambda one: one[0])
     found = compare(arm, other, rule.metric, floor)
     return f'{found} with {cost / theirs:.0%} of the operations of {other.name}' if found else ''
 

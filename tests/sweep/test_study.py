@@ -81,6 +81,7 @@ def test_an_arm_of_a_budget_without_baseline_is_compared_with_one_of_more_operat
         of('muon-petaflop=0.1', 0.1, 50.5, 51.5, 52.5),
         of('mlm-petaflop=0.3', 0.3, 50.0, 51.0, 52.0),
         of('mlm-petaflop=0.5', 0.5, 70.0, 71.0, 72.0),
+        of('muon-petaflop=0.2', 0.2001, 50.0, 51.0, 52.0),  # but for rounding, that of `electra`
     ]
     by_name = {one.name: one for one in found}
     assert [study.verdict(one, by_name, Rule(), 1.0) for one in found] == [
@@ -89,6 +90,7 @@ def test_an_arm_of_a_budget_without_baseline_is_compared_with_one_of_more_operat
         'alike with 50% of the operations of electra',
         'worse with 75% of the operations of electra-petaflop=0.4',
         'no electra was trained with as many operations',
+        'alike with 100% of the operations of electra',
     ]
 
 
@@ -187,6 +189,15 @@ def test_records_of_runs_that_are_gone_stay_in_the_study(tmp_path):
     assert found['electra-seed=0'].values['cola'] == pytest.approx(10.0)
     assert found['electra-seed=1'].values['eval/mlm_loss'] == 2.0
     assert 'cola' not in found['electra-seed=1'].values
+
+
+def test_texts_that_are_mixed_have_their_weights_in_a_record(tmp_path):
+    trained(tmp_path, 'electra-seed=0', 5.0)
+    path = tmp_path / 'pretrain/electra-seed=0/config.json'
+    about = json.loads(path.read_text())
+    about['corpora'] = [{'fingerprint': x, 'weight': w} for x, w in (('a', 0.25), ('b', 0.75))]
+    path.write_text(json.dumps(about))
+    assert records.read(tmp_path)['electra-seed=0'].about['text'] == 'a x 0.25, b x 0.75'
 
 
 def test_runs_of_an_arm_have_one_budget():
